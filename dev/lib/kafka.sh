@@ -1,0 +1,133 @@
+# Sourced: one Kafka broker that is its own controller, with everything it keeps in one directory.
+# DIRECTORY/data is its log, DIRECTORY/pid who runs it, DIRECTORY/server.log what it says.
+
+# One heap for all machines that develop Cirrus; collections must not show in latencies.
+kafka_java=(java -Xms128m -Xmx512m -XX:+UseG1GC -XX:MaxGCPauseMillis=20 -XX:+ExitOnOutOfMemoryError -XX:-UsePerfData
+  -Djava.awt.headless=true "-Dlog4j2.configurationFile=$repository/dev/lib/log4j2.properties")
+
+kafka_user=cirrus
+kafka_password=cirrus-test
+
+# The classes that a broker loads, prepared for this JVM: it starts in about half the time.
+kafka_archive() { echo "$servers/kafka-$(java -version 2>&1 | sha256sum | cut -c 1-12).jsa"; }
+
+# A class path by explicit, sorted names: the archive is only used with the one that it was made with.
+kafka_classpath() {
+  local jars=("$servers"/jars/*.jar)
+  (IFS=: && echo "${jars[*]}")
+}
+
+make_kafka_archive() {
+  local directory=$cache/archive.new archive ports
+  archive=$(kafka_archive)
+  say "preparing the Java classes of Kafka"
+  rm -rf "$directory"
+  claim_ports 2
+  kafka_prepare "$directory" "${ports[@]}"
+  kafka_launch "$directory" "-XX:ArchiveClassesAtExit=$directory/archive.jsa"
+  kafka_wait "$directory"
+  kafka_stop "$directory"
+  # An archive only saves time: where a JVM cannot make one, an empty file says so once and for all.
+  [[ -f $directory/archive.jsa ]] || : >"$directory/archive.jsa"
+  mv "$directory/archive.jsa" "$archive"
+  rm -rf "$directory"
+}
+
+# Writes the settings, and formats the log directory when there is none. `secured`: clients need TLS and a password.
+kafka_prepare() { # DIRECTORY PORT CONTROLLER-PORT [secured]
+  local directory=$1 port=$2 controller=$3 listener=PLAINTEXT scram=()
+  mkdir -p "$directory"
+  if [[ ${4:-} == secured ]]; then
+    listener=SASL_SSL
+    scram=(--add-scram "SCRAM-SHA-512=[name=$kafka_user,password=$kafka_password]")
+    make_certificates "$directory/tls"
+    (umask 077 && printf '%s\n' "$kafka_password" >"$directory/tls/password")
+  fi
+  kafka_settings "$directory" "$port" "$controller" "$listener" >"$directory/server.properties"
+  if [[ ! -d $directory/data ]]; then
+    rm -rf "$directory/data.new"
+    sed "s|^log.dirs=.*|log.dirs=$directory/data.new|" "$directory/server.properties" >"$directory/format.properties"
+    kafka_run -XX:TieredStopAtLevel=1 kafka.tools.StorageTool format --cluster-id "$(random_kafka_id)" \
+      --config "$directory/format.properties" "${scram[@]}" >"$directory/format.log" 2>&1 ||
+      die "Kafka cannot format $directory: $(reason "$directory/format.log")"
+    mv "$directory/data.new" "$directory/data"
+  fi
+}
+
+# A UUID in Kafka's spelling; some that begin with A or - are reserved or look like an option.
+random_kafka_id() { echo "c$(head -c 18 /dev/urandom | base64 | tr '+/' '-_' | cut -c 1-20)A"; }
+
+kafka_settings() { # DIRECTORY PORT CONTROLLER-PORT LISTENER
+  cat <<SETTINGS
+process.roles=broker,controller
+node.id=1
+listeners=$4://127.0.0.1:$2,CONTROLLER://127.0.0.1:$3
+advertised.listeners=$4://127.0.0.1:$2
+inter.broker.listener.name=$4
+controller.listener.names=CONTROLLER
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,SASL_SSL:SASL_SSL,CONTROLLER:PLAINTEXT
+controller.quorum.voters=1@127.0.0.1:$3
+log.dirs=$1/data
+# A journal: nothing is deleted by time or size, and no topic appears because somebody misspelt it.
+log.retention.ms=-1
+log.retention.bytes=-1
+auto.create.topics.enable=false
+unclean.leader.election.enable=false
+default.replication.factor=1
+min.insync.replicas=1
+offsets.topic.replication.factor=1
+offsets.topic.num.partitions=4
+transaction.state.log.replication.factor=1
+transaction.state.log.min.isr=1
+transaction.state.log.num.partitions=4
+share.coordinator.state.topic.replication.factor=1
+share.coordinator.state.topic.min.isr=1
+group.initial.rebalance.delay.ms=0
+# A machine with two cores.
+num.network.threads=2
+num.io.threads=4
+log.cleaner.dedupe.buffer.size=2097152
+SETTINGS
+  if [[ $4 == SASL_SSL ]]; then
+    cat <<SETTINGS
+ssl.keystore.type=PEM
+ssl.keystore.location=$1/tls/server.pem
+ssl.truststore.type=PEM
+ssl.truststore.location=$1/tls/ca.pem
+sasl.enabled.mechanisms=SCRAM-SHA-512
+sasl.mechanism.inter.broker.protocol=SCRAM-SHA-512
+listener.name.sasl_ssl.scram-sha-512.sasl.jaas.config=org.apache.kafka.common.security.scram.ScramLoginModule required username="$kafka_user" password="$kafka_password";
+SETTINGS
+  fi
+}
+
+kafka_options() {
+  local archive
+  archive=$(kafka_archive)
+  options=(-cp "$(kafka_classpath)" -Xshare:auto)
+  if [[ -s $archive ]]; then options+=("-XX:SharedArchiveFile=$archive"); fi
+}
+
+kafka_run() { # [JVM-OPTION...] CLASS ARGUMENT...
+  local options
+  kafka_options
+  "${kafka_java[@]}" "${options[@]}" "$@"
+}
+
+kafka_launch() { # DIRECTORY [JVM-OPTION...]
+  local directory=$1 options
+  shift
+  kafka_options
+  launch "$directory/pid" "$directory/server.log" "${kafka_java[@]}" "${options[@]}" "$@" kafka.Kafka "$directory/server.properties"
+}
+
+kafka_wait() { # DIRECTORY
+  local port
+  port=$(sed -n 's|^listeners=.*//127.0.0.1:\([0-9]*\),.*|\1|p' "$1/server.properties")
+  wait_until 60 answers_or_dead "$1/pid" "$port" && alive "$1/pid" || die "Kafka does not start: $(reason "$1/server.log")"
+}
+
+answers_or_dead() { listening "$2" || dead "$1"; } # PIDFILE PORT
+
+kafka_stop() { stop "$1/pid" TERM 15; } # DIRECTORY
+kafka_kill() { stop "$1/pid" KILL 1; }  # DIRECTORY

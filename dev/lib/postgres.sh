@@ -1,0 +1,89 @@
+# Sourced: one PostgreSQL server, with everything it keeps in one directory.
+# DIRECTORY/data is its cluster, DIRECTORY/pid who runs it, DIRECTORY/server.log what it says.
+
+postgres_password=cirrus-test
+
+# PostgreSQL refuses to run as root: then it runs as this user, who may enter root's directories where the machine allows that.
+postgres_as=()
+if ((UID == 0)); then
+  postgres_as=(setpriv --reuid nobody --regid "$(id -g nobody)" --clear-groups)
+  enter=(--inh-caps +dac_read_search --ambient-caps +dac_read_search)
+  if "${postgres_as[@]}" "${enter[@]}" true 2>/dev/null; then postgres_as+=("${enter[@]}"); fi
+fi
+
+# Makes the cluster when there is none: database `cirrus`, user `postgres` without a password from this machine.
+# `secured`: the user `cirrus`, who owns that database, needs TLS and a password.
+postgres_prepare() { # DIRECTORY [secured]
+  local directory=$1 log=$1/initdb.log
+  mkdir -p "$directory"
+  "${postgres_as[@]}" test -x "$servers/postgres/bin/postgres" -a -x "$directory" ||
+    die "PostgreSQL will not run as root and nobody may not enter $servers or $directory: move CIRRUS_CACHE and CIRRUS_STATE"
+  if [[ ${2:-} == secured && ! -d $directory/tls ]]; then make_certificates "$directory/tls"; fi
+  if [[ ! -d $directory/data ]]; then
+    local new=$directory/data.new
+    rm -rf "$new"
+    mkdir -m 700 "$new"
+    postgres_owns "$new"
+    {
+      # The built-in locale sorts by code point on every machine alike.
+      postgres_program initdb --pgdata "$new" --username postgres --auth trust --encoding UTF8 \
+        --locale C --locale-provider builtin --builtin-locale C.UTF-8 --no-sync --no-instructions &&
+        postgres_statements "${2:-open}" | postgres_program postgres --single -D "$new" postgres
+    } >"$log" 2>&1 || die "PostgreSQL cannot make its data in $directory: $(reason "$log")"
+    if [[ ${2:-} == secured ]]; then
+      printf '%s\n' 'hostssl all cirrus 127.0.0.1/32 scram-sha-256' 'hostnossl all postgres 127.0.0.1/32 trust' >"$new/pg_hba.conf"
+      cp "$directory/tls/server.pem" "$new/server.pem"
+      chmod 600 "$new/server.pem"
+      postgres_owns "$new/server.pem"
+    fi
+    mv "$new" "$directory/data"
+  fi
+  forget_stale_postmaster "$directory"
+}
+
+postgres_statements() { # open|secured
+  if [[ $1 == secured ]]; then
+    echo "CREATE ROLE cirrus LOGIN PASSWORD '$postgres_password'"
+    echo "CREATE DATABASE cirrus OWNER cirrus"
+  else
+    echo "CREATE DATABASE cirrus"
+  fi
+}
+
+postgres_program() { # PROGRAM ARGUMENT...
+  local path=$servers/postgres/bin/$1
+  shift
+  # From / because nobody may not enter every working directory.
+  (cd / && "${postgres_as[@]}" "$path" "$@")
+}
+
+postgres_owns() { ((UID != 0)) || chown nobody "$1"; } # PATH
+
+# PostgreSQL takes any living process with the pid in its lock file for itself, even one that got the number after a crash.
+forget_stale_postmaster() { # DIRECTORY
+  local pid lock=$1/data/postmaster.pid
+  { read -r pid <"$lock"; } 2>/dev/null || return 0
+  [[ $(readlink "/proc/$pid/exe") == "$servers/postgres/bin/postgres" ]] || rm -f "$lock"
+}
+
+# [OPTION...] go to the server, for example `-c fsync=off` for data that is thrown away.
+postgres_launch() { # DIRECTORY PORT [OPTION...]
+  local directory=$1 port=$2
+  shift 2
+  local options=(-D "$directory/data" -p "$port" -c listen_addresses=127.0.0.1 -c unix_socket_directories= -c max_connections=200)
+  if [[ -f $directory/data/server.pem ]]; then options+=(-c ssl=on -c ssl_cert_file=server.pem -c ssl_key_file=server.pem); fi
+  # QUIT: the server ends its children and frees its memory, at once; KILL would leave a segment of shared memory.
+  death_signal=${death_signal:-QUIT} launch "$directory/pid" "$directory/server.log" \
+    "${postgres_as[@]}" "$servers/postgres/bin/postgres" "${options[@]}" "$@"
+}
+
+# The lock file's last line says when connections are taken.
+postgres_wait() { # DIRECTORY
+  wait_until 60 postgres_ready_or_dead "$1" && alive "$1/pid" || die "PostgreSQL does not start: $(reason "$1/server.log")"
+}
+
+postgres_ready_or_dead() { grep -qs '^ready' "$1/data/postmaster.pid" || dead "$1/pid"; } # DIRECTORY
+
+# INT: rolls back what is open, writes a checkpoint and ends.
+postgres_stop() { stop "$1/pid" INT 15; } # DIRECTORY
+postgres_kill() { stop "$1/pid" QUIT 5; } # DIRECTORY

@@ -1,0 +1,97 @@
+//! The log on Kafka, through librdkafka.
+//!
+//! What a topic needs of the broker is in [`birth`](crate::birth). What a client needs is here, and each setting has a reason beside it:
+//! producers in [`producer`](self) carry the journal's third duty (in order without holes), consumers are assigned by hand and never moved
+//! silently. Every client has a thread of its own that polls it; nothing here blocks the caller but [`Log::watermarks`].
+
+mod consumer;
+mod group;
+mod producer;
+mod sender;
+mod settings;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use rdkafka::ClientConfig;
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
+
+pub use self::group::KafkaMembership;
+pub use self::settings::{KafkaSettings, SaslMechanism, SecurityProtocol, SettingsError};
+use crate::inbox::Inbox;
+use crate::log::{Consumer, Log, LogError, Producer, Sender, Source, Watermarks};
+
+/// How long a question to the broker may take.
+const ANSWER: Duration = Duration::from_secs(5);
+
+/// How long a polling thread waits for events when it has nothing else to do: how late it notices that it was told something.
+const TURN: Duration = Duration::from_millis(50);
+
+/// One topic on Kafka.
+pub struct KafkaLog {
+    settings: KafkaSettings,
+    topic: Arc<str>,
+    partitions: u32,
+    asking: BaseConsumer,
+}
+
+impl KafkaLog {
+    /// The topic of this name, which has so many partitions. No broker is asked: [`birth::check`](crate::birth::check) has been.
+    ///
+    /// # Errors
+    ///
+    /// When the settings name files that cannot be read or librdkafka refuses them.
+    pub fn new(settings: &KafkaSettings, topic: &str, partitions: u32) -> Result<Self, LogError> {
+        let failed = |source| LogError { topic: topic.to_owned(), doing: "cannot make a client", source };
+        let asking = settings.client().map_err(|error| failed(error.into()))?.create().map_err(|error| failed(error.into()))?;
+        Ok(Self { settings: settings.clone(), topic: topic.into(), partitions, asking })
+    }
+
+    fn client(&self) -> Result<ClientConfig, LogError> {
+        self.settings.client().map_err(|error| self.failed("cannot make a client", error))
+    }
+
+    fn failed(&self, doing: &'static str, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> LogError {
+        LogError { topic: self.topic.to_string(), doing, source: source.into() }
+    }
+}
+
+impl Log for KafkaLog {
+    fn topic(&self) -> &str {
+        &self.topic
+    }
+
+    fn partitions(&self) -> u32 {
+        self.partitions
+    }
+
+    fn open_producer(&self) -> Result<Arc<dyn Producer>, LogError> {
+        let opened = producer::KafkaProducer::open(self.client()?, Arc::clone(&self.topic));
+        Ok(Arc::new(opened.map_err(|error| self.failed("cannot make a producer", error))?))
+    }
+
+    fn open_sender(&self) -> Result<Arc<dyn Sender>, LogError> {
+        let opened = sender::KafkaSender::open(self.client()?, Arc::clone(&self.topic));
+        Ok(Arc::new(opened.map_err(|error| self.failed("cannot make a sender", error))?))
+    }
+
+    fn open_consumer(&self, source: Source, inbox: &Arc<Inbox>) -> Result<Box<dyn Consumer>, LogError> {
+        let opened = consumer::KafkaConsumer::open(self.client()?, Arc::clone(&self.topic), source, Arc::clone(inbox));
+        Ok(Box::new(opened.map_err(|error| self.failed("cannot make a consumer", error))?))
+    }
+
+    fn watermarks(&self, partition: u32) -> Result<Watermarks, LogError> {
+        ends(&self.asking, &self.topic, partition).map_err(|error| self.failed("cannot ask for the ends of a partition", error))
+    }
+}
+
+/// Asks the partition's leader for its ends.
+fn ends<C: rdkafka::consumer::ConsumerContext>(asking: &BaseConsumer<C>, topic: &str, partition: u32) -> rdkafka::error::KafkaResult<Watermarks> {
+    let (low, high) = asking.fetch_watermarks(topic, wire(partition), ANSWER)?;
+    Ok(Watermarks { low, high })
+}
+
+/// Kafka counts partitions in signed numbers.
+fn wire(partition: u32) -> i32 {
+    i32::try_from(partition).expect("a topic has fewer than 2^31 partitions")
+}

@@ -1,0 +1,1 @@
+//! What did happen: verify, show, digest, rebuild. Links neither workers nor api.

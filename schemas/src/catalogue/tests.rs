@@ -1,0 +1,284 @@
+//! The bundled catalogue holds, what is wrong with a file is pointed at, and a hostile spec does no harm.
+
+use super::*;
+use domain::{id::ServiceName, quota::Amounts};
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+
+fn service(name: &str) -> Service {
+    let name: ServiceName = name.parse().unwrap();
+    bundled().into_iter().find(|s| s.name == name).unwrap()
+}
+
+fn check(name: &str) -> SpecCheck {
+    SpecCheck::new(&service(name)).unwrap()
+}
+
+/// `#/pointer: problem`, one a line.
+fn violations(result: Result<(), Vec<Violation>>) -> Vec<String> {
+    result.err().unwrap_or_default().into_iter().map(|v| format!("{}: {}", v.pointer, v.problem)).collect()
+}
+
+/// A server as a file, with some text replaced, beside the files it refers to.
+fn faults(file: &str, from: &str, to: &str) -> Vec<String> {
+    let files: Vec<(&str, String)> = BUNDLED
+        .iter()
+        .map(|(name, text)| {
+            assert!(*name != file || text.contains(from), "{file} does not hold {from:?}");
+            (*name, if *name == file { text.replacen(from, to, 1) } else { (*text).to_owned() })
+        })
+        .collect();
+    match parse(&files) {
+        Err(CatalogueError::Faulty(faults)) => faults.iter().map(Fault::to_string).collect(),
+        other => panic!("{other:?}"),
+    }
+}
+
+const NETWORK: &str = "6f1f9c0e-58f7-4d0e-9d0c-0d7d0c9b4a11";
+
+#[test]
+fn the_first_six_services_are_bundled_and_have_no_fault() {
+    let names: Vec<String> = bundled().iter().map(|s| s.name.to_string()).collect();
+    assert_eq!(names, ["bucket", "network", "public_ip", "security_group", "server", "volume"]);
+    for service in bundled() {
+        assert_eq!(review(&service), [], "{}", service.name);
+    }
+}
+
+#[test]
+fn a_directory_reads_like_the_bundle() {
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("catalogue");
+    assert_eq!(load_dir(&dir).unwrap(), bundled());
+}
+
+#[test]
+fn a_service_survives_the_journal() {
+    for service in bundled() {
+        let json = serde_json::to_string(&service).unwrap();
+        assert_eq!(serde_json::from_str::<Service>(&json).unwrap(), service);
+    }
+}
+
+#[test]
+fn a_missing_or_empty_directory_is_refused_by_name() {
+    let absent = load_dir(Path::new("/nowhere/at/all")).unwrap_err();
+    assert_eq!(absent.to_string(), "/nowhere/at/all cannot be read");
+    let empty = load_dir(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src")).unwrap_err();
+    assert!(empty.to_string().ends_with("holds no service (*.yaml)"), "{empty}");
+}
+
+#[test]
+fn every_bundled_claim_can_be_counted() {
+    let claim = |name: &str, spec: Value| service(name).claim(&spec).unwrap();
+    let amounts = |pairs: &[(&str, u64)]| pairs.iter().map(|(d, n)| (d.parse().unwrap(), *n)).collect::<Amounts>();
+    let server = claim("server", json!({"vcpus": 4, "memory_mib": 8192, "image": "debian-13"}));
+    assert_eq!(server, amounts(&[("servers", 1), ("vcpus", 4), ("memory_mib", 8192)]));
+    assert_eq!(claim("volume", json!({"size_gib": 20})), amounts(&[("volumes", 1), ("volume_gib", 20)]));
+    for (name, dimension) in
+        [("network", "networks"), ("public_ip", "public_ips"), ("bucket", "buckets"), ("security_group", "security_groups")]
+    {
+        assert_eq!(claim(name, json!({})), amounts(&[(dimension, 1)]));
+    }
+}
+
+#[test]
+fn an_error_in_a_file_is_told_with_file_line_and_reason() {
+    #[rustfmt::skip]
+    let cases = [
+        ("server.yaml", "zonal: true", "zonal: true\ncolour: red", "server.yaml:8: unknown field `colour`"),
+        ("server.yaml", "zonal: true", "zonal: maybe", "server.yaml:7: invalid boolean"),
+        ("server.yaml", "zonal: true\n", "", "server.yaml:32: missing field `zonal`"),
+        ("server.yaml", "zonal: true", "zonal: true\nzonal: true", "server.yaml:8: duplicate mapping key: zonal"),
+        ("server.yaml", "title: Server", "title: [", "server.yaml:"),
+        ("server.yaml", "version: 1", "version: 0", "server.yaml:3: version: versions count from 1"),
+        ("server.yaml", "version: 1", "version: -1", "server.yaml:3: "),
+        ("server.yaml", "title: Server", "title: ''", "server.yaml:4: title: is empty"),
+        ("server.yaml", "name: server", "name: machine", "server.yaml:2: name: the service machine belongs into machine.yaml"),
+        ("server.yaml", "cell: true, tenant: true", "cell: false, tenant: false", "server.yaml:6: levels: can be placed nowhere"),
+        ("server.yaml", "power: true", "power: false", "server.yaml:9: actions: what has no power cannot be started, stopped or rebooted"),
+        ("server.yaml", "stop, reboot", "reboot", "server.yaml:8: power: what has power can be started and stopped"),
+        ("server.yaml", "start, stop, reboot", "start, stop, jump", "server.yaml:9: "),
+        ("server.yaml", "stop, reboot", "stop, stop", "server.yaml:9: actions.2: stands here twice"),
+        ("server.yaml", "create_s: 1800", "create_s: 0", "server.yaml:31: deadlines.create_s: a step takes at least a second"),
+        ("server.yaml", "field: memory_mib\n", "field: memory_gib\n", "server.yaml:20: dimensions.2.field: the spec has no field memory_gib"),
+        ("server.yaml", "    field: memory_mib\n", "    field: image\n", "server.yaml:20: dimensions.2.field: image must be a required whole number"),
+        ("server.yaml", "required: [vcpus, memory_mib", "required: [vcpus", "server.yaml:20: dimensions.2.field: memory_mib must be a required whole number"),
+        ("server.yaml", "dimension: vcpus", "dimension: servers", "server.yaml:14: dimensions.1.dimension: stands here twice"),
+        ("server.yaml", "field: networks, kind: network", "field: nets, kind: network", "server.yaml:22: references.0.field: the spec has no field nets"),
+        ("server.yaml", "field: networks, kind: network", "field: image, kind: network", "server.yaml:22: references.0.field: image must be an id"),
+        ("server.yaml", "kind: network", "kind: wire", "server.yaml:22: references.0.kind: there is no service wire"),
+        ("server.yaml", "- field: contact", "- field: owner", "server.yaml:30: changes.5.field: the spec has no field owner"),
+        ("server.yaml", "- field: contact", "- field: vcpus", "server.yaml:30: changes.5.field: stands here twice"),
+        ("server.yaml", "- field: contact", "- { field: contact, grows_only: true }", "server.yaml:30: changes.5.field: contact is no number that can grow"),
+        ("server.yaml", "required: [vcpus", "required: [cores, vcpus", "server.yaml:35: spec.required.0: there is no field \"cores\""),
+        ("server.yaml", "additionalProperties: false", "additionalProperties: true", "server.yaml:33: spec: an object needs additionalProperties: false"),
+        ("server.yaml", "additionalProperties: false\n", "", "server.yaml:33: spec: an object needs additionalProperties: false"),
+        ("server.yaml", "minimum: 1\n      maximum: 1024", "minimun: 1\n      maximum: 1024", "server.yaml:45: spec.properties.vcpus.minimun: the keyword minimun cannot be used"),
+        ("server.yaml", "maximum: 1024", "maximum: 18446744073709551615", "server.yaml:43: spec.properties.vcpus: a number needs a minimum"),
+        ("server.yaml", "type: integer", "type: number", "server.yaml:43: spec.properties.vcpus.type: must be object, array, string, integer or boolean"),
+        ("server.yaml", "type: integer", "$ref: '#'", "server.yaml:42: spec.properties.vcpus.type: must be"),
+        ("server.yaml", "      description: Virtual processors.\n", "", "server.yaml:43: spec.properties.vcpus: a field needs a description"),
+        ("server.yaml", "pattern: \"^[A-Za", "pattern: \"^[A-(Za", "server.yaml:"),
+        ("server.yaml", "minLength: 1\n", "minLength: -1\n", "server.yaml:56: spec.properties.image.minLength: must be at least 0"),
+        ("server.yaml", "format: uuid, maxLength: 36", "format: guid, maxLength: 36", "server.yaml:63: spec.properties.networks.items.format: \"guid\" is not among"),
+        ("server.yaml", "format: uuid, maxLength: 36", "format: uuid", "server.yaml:63: spec.properties.networks.items: a text needs a maxLength"),
+        ("server.yaml", "      maxItems: 16\n", "", "server.yaml:61: spec.properties.networks: a list needs maxItems"),
+        ("server.yaml", "x-cirrus-sensitivity: secret", "x-cirrus-sensitivity: private", "server.yaml:76: spec.properties.user_data.x-cirrus-sensitivity: must be personal or secret"),
+        ("server.yaml", "readOnly: true\n", "", "server.yaml:38: spec.properties.flavor: a flavor is named beside the spec"),
+        ("volume.yaml", "attaches_to: server", "attaches_to: machine", "volume.yaml:8: attaches_to: there is no service machine"),
+        ("volume.yaml", "dimension: volumes\n    unit: \"1\"", "dimension: vcpus\n    unit: cores", "volume.yaml:11: dimensions.0.unit: vcpus is \"1\" in server"),
+        ("volume.yaml", "name: volume", "name: server", "volume.yaml:2: name: the service server belongs into server.yaml"),
+    ];
+    let told = |(file, from, to, expected): &(&str, &str, &str, &str)| {
+        let found = faults(file, from, to);
+        (!found.iter().any(|f| f.starts_with(expected))).then(|| format!("{to:?}: expected {expected:?}, found {found:#?}"))
+    };
+    let untold: Vec<String> = cases.iter().filter_map(told).collect();
+    assert!(untold.is_empty(), "{}", untold.join("\n"));
+}
+
+#[test]
+fn all_errors_of_all_files_are_told_at_once() {
+    let files: Vec<(&str, String)> = BUNDLED.iter().map(|(name, text)| (*name, text.replace("version: 1", "version: 0"))).collect();
+    let error = parse(&files).unwrap_err().to_string();
+    assert_eq!(error.lines().count(), 6, "{error}");
+}
+
+#[test]
+fn an_order_names_its_sizes_or_a_flavor_but_not_both() {
+    let server = check("server");
+    let sizes = json!({"vcpus": 2, "memory_mib": 4096, "image": "debian-13"});
+    let flavored = json!({"image": "debian-13"});
+    assert_eq!(server.check(&sizes, false), Ok(()));
+    assert_eq!(server.check(&flavored, true), Ok(()));
+    assert_eq!(violations(server.check(&flavored, false)), ["#/spec/vcpus: is missing", "#/spec/memory_mib: is missing"]);
+    assert_eq!(violations(server.check(&sizes, true)), ["#/spec/memory_mib: comes with the flavor", "#/spec/vcpus: comes with the flavor"]);
+    let inside = json!({"vcpus": 2, "memory_mib": 4096, "image": "debian-13", "flavor": "m1"});
+    assert_eq!(violations(server.check(&inside, false)), ["#/spec/flavor: is named beside the spec, not in it"]);
+    assert_eq!(violations(check("volume").check(&json!({"size_gib": 1}), true)), ["#/flavor: this service has no flavors"]);
+}
+
+#[test]
+fn every_error_points_to_its_field_and_says_what_would_be_right() {
+    #[rustfmt::skip]
+    let cases: &[(&str, Value, &[&str])] = &[
+        ("server", json!({"vcpus": 0, "memory_mib": "much", "image": ""}), &[
+            "#/spec/image: must match ^[A-Za-z0-9][A-Za-z0-9 ._:/+-]*$", "#/spec/image: must not be empty",
+            "#/spec/memory_mib: must be a whole number", "#/spec/vcpus: must be at least 1",
+        ]),
+        ("server", json!({"vcpus": 1, "memory_mib": 1, "image": "a", "networks": [NETWORK, NETWORK]}), &["#/spec/networks: must not hold the same value twice"]),
+        ("server", json!({"vcpus": 1, "memory_mib": 1, "image": "a", "networks": ["lan"]}), &["#/spec/networks/0: must be an id (a UUID)"]),
+        ("server", json!({"vcpus": 1, "memory_mib": 1, "image": "a", "user_data": {"$sealed": "x"}}), &["#/spec/user_data: must be a text"]),
+        ("server", json!([]), &["#/spec: must be an object"]),
+        ("server", json!(null), &["#/spec: must be an object"]),
+        ("volume", json!({"size_gib": 65537, "class": "quick"}), &["#/spec/class: must be one of standard, fast", "#/spec/size_gib: must be at most 65536"]),
+        ("volume", json!({"size_gib": 1, "a/b ~ü": 1}), &["#/spec/a~1b%20~0%C3%BC: does not exist"]),
+        ("volume", json!({"size_gib": 1, "x".repeat(5000): 1}), &["#/spec: has a field that does not exist, with a name of 5000 bytes"]),
+        ("network", json!({"cidr": "10.0.0.0/33"}), &["#/spec/cidr: must match"]),
+        ("network", json!({"cidr": "10.0.0.0/24", "dns_servers": ["::1"]}), &["#/spec/dns_servers/0: must be an IPv4 address"]),
+        ("public_ip", json!({"ip_version": 5}), &["#/spec/ip_version: must be one of 4, 6"]),
+        ("bucket", json!({"versioning": 1}), &["#/spec/versioning: must be true or false"]),
+        ("security_group", json!({"rules": [{"direction": "ingress", "protocol": "tcp", "port_min": 0, "ports": 1}]}), &[
+            "#/spec/rules/0/ports: does not exist", "#/spec/rules/0/port_min: must be at least 1",
+        ]),
+    ];
+    for (name, spec, expected) in cases {
+        let found = violations(check(name).check(spec, false));
+        assert_eq!(found.len(), expected.len(), "{found:#?}");
+        for line in *expected {
+            assert!(found.iter().any(|f| f.starts_with(line)), "expected {line:?}, found {found:#?}");
+        }
+    }
+}
+
+#[test]
+fn a_number_that_nobody_can_count_is_refused() {
+    let server = check("server");
+    for (number, expected) in [
+        ("9223372036854775808", "must be at most 67108864"),
+        ("18446744073709551615", "must be at most 67108864"),
+        ("18446744073709551616", "must be at most 67108864"),
+        ("1e300", "must be at most 67108864"),
+        ("-1", "must be at least 1"),
+        ("-0.0", "must be at least 1"),
+        ("4096.5", "must be a whole number"),
+        ("4096.0", "must be a whole number, without a point or an exponent"),
+        ("4e3", "must be a whole number, without a point or an exponent"),
+    ] {
+        let spec: Value = serde_json::from_str(&format!(r#"{{"vcpus":1,"image":"a","memory_mib":{number}}}"#)).unwrap();
+        let found = violations(server.check(&spec, false));
+        assert!(found.contains(&format!("#/spec/memory_mib: {expected}")), "{number}: {found:?}");
+        assert!(server.check(&spec, false).is_err(), "{number}");
+    }
+    assert!(serde_json::from_str::<Value>("1e400").is_err(), "a number beyond all bounds is no JSON here and never becomes a spec");
+}
+
+#[test]
+fn a_hostile_spec_gets_a_short_answer() {
+    let nested = (0..100).fold(json!("x"), |inner, _| json!([inner]));
+    let deep = json!({"rules": nested});
+    let wide = json!({"rules": vec![json!({"direction": 1}); 20_000]});
+    let wrong = json!({"rules": vec![json!({}); 4_000]});
+    let names: serde_json::Map<String, Value> = (0..9_000).map(|n| (format!("field-{n}"), json!(1))).collect();
+    let huge = json!({"rules": "x".repeat(1_000_000)});
+    let group = check("security_group");
+    for (spec, first) in [
+        (deep, "#/spec: is nested deeper than 16 levels"),
+        (wide, "#/spec: holds more than 10000 values"),
+        (wrong, "#/spec/rules/0/direction: is missing"),
+        (Value::Object(names), "#/spec/field-0: does not exist"),
+        (huge, "#/spec/rules: must be a list"),
+    ] {
+        let found = violations(group.check(&spec, false));
+        assert!(found.contains(&first.to_owned()), "{first}: {:?}", &found[..found.len().min(5)]);
+        assert!(found.len() <= 100 && found.iter().map(String::len).sum::<usize>() < 10_000, "{first}: {} violations", found.len());
+    }
+}
+
+#[test]
+fn what_was_read_can_be_sent_back_in_a_change() {
+    let server = check("server");
+    let before = json!({
+        "vcpus": 2, "memory_mib": 4096, "flavor": "m1", "image": "debian-13",
+        "user_data": {"$sealed": "v1.k1.AAAA"}, "contact": {"$sealed": "v1.k2.BBBB"},
+    });
+    let with = |field: &str, value: Value| {
+        let mut after = before.clone();
+        after[field] = value;
+        violations(server.check_change(&before, &after))
+    };
+    let without = |field: &str| {
+        let mut after = before.clone();
+        after.as_object_mut().unwrap().remove(field);
+        after
+    };
+    assert_eq!(server.check_change(&before, &before), Ok(()));
+    assert_eq!(with("contact", json!("ops@example.org")), [""; 0]);
+    assert_eq!(with("networks", json!([NETWORK])), [""; 0]);
+    assert_eq!(with("contact", json!({"$sealed": "v1.k3.CCCC"})), ["#/spec/contact: is sealed: send it as it was read, or a new value"]);
+    assert_eq!(with("image", json!({"$sealed": "v1.k3.CCCC"})), ["#/spec/image: must be a text"]);
+    let beside = "#/spec/flavor: leave it out and give vcpus and memory_mib: a flavor is chosen when ordering only";
+    assert_eq!(with("vcpus", json!(4)), [beside]);
+    assert_eq!(with("flavor", json!("m2")), [beside]);
+    let mut resized = without("flavor");
+    resized["vcpus"] = json!(4);
+    assert_eq!(server.check_change(&before, &resized), Ok(()));
+    assert_eq!(violations(server.check_change(&before, &without("image"))), ["#/spec/image: is missing"]);
+}
+
+#[test]
+fn a_server_says_which_fields_are_sealed_and_why() {
+    let marked = BTreeMap::from([("contact".to_owned(), Sensitivity::Personal), ("user_data".to_owned(), Sensitivity::Secret)]);
+    assert_eq!(*check("server").sensitive(), marked);
+    assert!(check("volume").sensitive().is_empty());
+}
+
+#[test]
+fn a_schema_that_does_not_compile_gives_an_error_and_no_panic() {
+    let mut service = service("volume");
+    service.spec = json!({"type": "object", "properties": {"a": {"type": "string", "pattern": "("}}});
+    assert!(SpecCheck::new(&service).is_err());
+    assert!(!review(&service).is_empty());
+    service.spec = json!(true);
+    assert!(!review(&service).is_empty());
+}

@@ -1,0 +1,6 @@
+//! How it is written down: records, events and their versions, JSON Schema, the catalogue.
+
+pub mod catalogue;
+pub mod command;
+pub mod event;
+pub mod record;

@@ -1,0 +1,3 @@
+//! Does it hold together: scenarios, simulation, end to end.
+
+pub mod servers;

@@ -1,0 +1,340 @@
+//! The thread that feeds the engine from Kafka and carries out its effects.
+//!
+//! One thread, one inbox, one producer. A producer error ends every lead of the process: the producer is dropped, another one opened, and
+//! whoever claims again does so under a new writer id. A watchdog leaves the consumer group when the thread has not turned for two seconds, so
+//! that another decider is given its partitions at once; safety never depends on it.
+
+use super::{
+    chain::HELD,
+    engine::{EVENTS, Effect, Engine, Figures, source_of},
+};
+use chrono::Utc;
+use domain::{command::Request, event::Event, partition::Partition, refusal::Refusal};
+use journal::{
+    follower::NotThisChain,
+    inbox::{Capacity, Inbox},
+    log::{Consumer, Log, LogError, Producer, Source},
+    membership::Membership,
+    topics::Journal,
+    writer::StoredWriter,
+};
+use schemas::record::Origin;
+use std::{
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+        mpsc::{Receiver, SyncSender, TrySendError, sync_channel},
+    },
+    thread::JoinHandle,
+    time::{Duration, Instant},
+};
+use tokio::sync::oneshot;
+
+/// What arrives is taken in portions of this many records, so that no partition keeps the others waiting.
+const PORTION: usize = 512;
+
+/// The engine turns at least this often, for claims that become due.
+const TICK: Duration = Duration::from_millis(50);
+
+/// Without a turn for this long the process leaves the group.
+const HUNG: Duration = Duration::from_secs(2);
+
+/// Questions that may wait; beyond, a caller is told to come again.
+const ADVICE: usize = 64;
+
+/// The topics of a journal.
+pub struct Topics {
+    /// The journal itself.
+    pub events: Box<dyn Log>,
+    /// What people ask for.
+    pub commands: Box<dyn Log>,
+    /// What workers saw.
+    pub reports: Box<dyn Log>,
+}
+
+/// Where snapshots of the observed state come from and go to. A cache: without it everything is folded from the beginning.
+pub trait Snapshots: Send {
+    /// The newest snapshot of a partition that this program can read.
+    fn load(&self, partition: u32) -> Option<(StoredWriter, Partition)>;
+
+    /// Keeps a snapshot. Called now and then, never twice at once; it may do its work elsewhere.
+    fn save(&mut self, partition: u32, stored: StoredWriter, state: Partition);
+}
+
+/// No snapshots.
+pub struct NoSnapshots;
+
+impl Snapshots for NoSnapshots {
+    fn load(&self, _: u32) -> Option<(StoredWriter, Partition)> {
+        None
+    }
+
+    fn save(&mut self, _: u32, _: StoredWriter, _: Partition) {}
+}
+
+/// Why a decider cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// A topic cannot be used.
+    #[error(transparent)]
+    Log(#[from] LogError),
+    /// A snapshot is of another journal.
+    #[error(transparent)]
+    NotThisChain(#[from] NotThisChain),
+}
+
+/// What would become of a command, and the seq at which that was true.
+pub type Advice = (Result<Vec<Event>, Refusal>, u64);
+
+type Question = (Request, oneshot::Sender<Option<Advice>>);
+
+/// A running decider. Dropping it stops it: leads are given up, what is in flight is left to the log.
+pub struct Decider {
+    shared: Arc<Shared>,
+    questions: SyncSender<Question>,
+    inbox: Arc<Inbox>,
+    thread: Option<JoinHandle<()>>,
+    watchdog: Option<JoinHandle<()>>,
+}
+
+struct Shared {
+    stop: AtomicBool,
+    /// Milliseconds since the start at which the engine last turned.
+    turned: AtomicU64,
+    started: Instant,
+    membership: Mutex<Option<Box<dyn Membership>>>,
+    status: Mutex<Status>,
+}
+
+/// What people may want to know of a decider.
+#[derive(Debug, Clone, Default)]
+pub struct Status {
+    /// Figures.
+    pub figures: Figures,
+    /// Partition, what it does there, seq read to, and what is wrong.
+    pub partitions: Vec<(u32, &'static str, u64, Option<String>)>,
+}
+
+impl Decider {
+    /// Starts a decider.
+    pub fn start(
+        journal: Journal,
+        topics: Topics,
+        membership: Box<dyn Membership>,
+        snapshots: Box<dyn Snapshots>,
+    ) -> Result<Self, StartError> {
+        // The engine holds what waits; the inbox only has to bridge one turn.
+        let inbox = Inbox::new(Capacity { records: HELD, ..Capacity::default() }, 1);
+        let mut rng = rand::rng();
+        let (engine, effects) = Engine::new(journal, |p| snapshots.load(p), Utc::now(), &mut rng)?;
+        let (questions, asked) = sync_channel(ADVICE);
+        let shared = Arc::new(Shared {
+            stop: AtomicBool::new(false),
+            turned: AtomicU64::new(0),
+            started: Instant::now(),
+            membership: Mutex::new(Some(membership)),
+            status: Mutex::default(),
+        });
+        let consumers = [
+            (EVENTS, topics.events.open_consumer(EVENTS, &inbox)?),
+            (source_of(Origin::Commands), topics.commands.open_consumer(source_of(Origin::Commands), &inbox)?),
+            (source_of(Origin::Reports), topics.reports.open_consumer(source_of(Origin::Reports), &inbox)?),
+        ];
+        let producer = topics.events.open_producer()?;
+        let running = Running {
+            engine,
+            consumers,
+            producer,
+            log: topics.events,
+            inbox: Arc::clone(&inbox),
+            shared: Arc::clone(&shared),
+            asked,
+            snapshots,
+            saved: vec![0; journal.all_partitions() as usize],
+        };
+        let thread = spawn("decider", move || running.run(effects));
+        let watched = Arc::clone(&shared);
+        let watchdog = spawn("decider-watchdog", move || watch(&watched));
+        Ok(Self { shared, questions, inbox, thread: Some(thread), watchdog: Some(watchdog) })
+    }
+
+    /// Asks what would become of a command. None when the decider is too busy or cannot say.
+    pub async fn advise(&self, request: Request) -> Option<Advice> {
+        let (answer, advice) = oneshot::channel();
+        match self.questions.try_send((request, answer)) {
+            Ok(()) => self.inbox.wake(0),
+            Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => return None,
+        }
+        advice.await.ok().flatten()
+    }
+
+    /// What it does at the moment.
+    pub fn status(&self) -> Status {
+        lock(&self.shared.status).clone()
+    }
+
+    /// False when the engine has not turned for two seconds.
+    pub fn is_alive(&self) -> bool {
+        self.shared.idle() < HUNG && self.thread.as_ref().is_some_and(|t| !t.is_finished())
+    }
+}
+
+impl Drop for Decider {
+    fn drop(&mut self) {
+        self.shared.stop.store(true, Ordering::Release);
+        self.inbox.wake(0);
+        for thread in [self.thread.take(), self.watchdog.take()].into_iter().flatten() {
+            thread.thread().unpark();
+            if thread.join().is_err() {
+                tracing::error!("a thread of the decider panicked");
+            }
+        }
+    }
+}
+
+impl Shared {
+    fn turn(&self) {
+        self.turned.store(self.started.elapsed().as_millis() as u64, Ordering::Release);
+    }
+
+    fn idle(&self) -> Duration {
+        self.started.elapsed().saturating_sub(Duration::from_millis(self.turned.load(Ordering::Acquire)))
+    }
+}
+
+struct Running {
+    engine: Engine,
+    consumers: [(Source, Box<dyn Consumer>); 3],
+    producer: Arc<dyn Producer>,
+    log: Box<dyn Log>,
+    inbox: Arc<Inbox>,
+    shared: Arc<Shared>,
+    asked: Receiver<Question>,
+    snapshots: Box<dyn Snapshots>,
+    /// The seq of the last snapshot of each partition.
+    saved: Vec<u64>,
+}
+
+/// A snapshot is taken after this many commits of a partition: folding them takes well under a second.
+const SNAPSHOT_EVERY: u64 = 20_000;
+
+impl Running {
+    fn run(mut self, mut effects: Vec<Effect>) {
+        let mut rng = rand::rng();
+        let mut told = Instant::now();
+        while !self.shared.stop.load(Ordering::Acquire) {
+            self.carry_out(&mut effects);
+            let arrivals = self.inbox.receive(0, PORTION, TICK);
+            self.shared.turn();
+            let now = Utc::now();
+            if let Some(membership) = lock(&self.shared.membership).as_mut() {
+                for change in membership.changes() {
+                    tracing::info!(?change, "the group of deciders changed");
+                    self.engine.membership(&change);
+                }
+            }
+            if let Some(failed) = self.producer.failure() {
+                tracing::warn!(%failed, "the producer failed; every lead of this process ends");
+                self.engine.producer_failed(now, &mut rng, &mut effects);
+                match self.log.open_producer() {
+                    Ok(producer) => self.producer = producer,
+                    Err(problem) => tracing::error!(%problem, "no new producer; trying again"),
+                }
+            }
+            for arrival in arrivals {
+                self.engine.arrived(arrival, now, &mut rng, &mut effects);
+            }
+            self.engine.turn(now, &mut rng, &mut effects);
+            while let Ok((request, answer)) = self.asked.try_recv() {
+                let partition = self.engine.home(request.tenant);
+                // Whoever asked may be gone.
+                drop(answer.send(self.engine.advise(partition, &request, now)));
+            }
+            if told.elapsed() >= Duration::from_millis(500) {
+                told = Instant::now();
+                self.tell();
+                self.save();
+            }
+        }
+        self.engine.resign();
+        // Leaving the group hands the partitions on at once.
+        lock(&self.shared.membership).take();
+    }
+
+    fn carry_out(&mut self, effects: &mut Vec<Effect>) {
+        for effect in effects.drain(..) {
+            match effect {
+                Effect::Append { partition, append } => {
+                    // A failure shows in the next turn, and then ends the lead.
+                    if let Err(problem) = self.producer.append(partition, None, append.timestamp_ms, &append.value) {
+                        tracing::debug!(partition, %problem, "not appended");
+                    }
+                }
+                Effect::Assign { source, partition, from } => self.consumer(source).assign(partition, from),
+                Effect::Unassign { source, partition } => self.consumer(source).unassign(partition),
+                Effect::AskHighWatermark { partition, ask } => self.consumer(EVENTS).ask_high_watermark(partition, ask),
+                Effect::Page { partition, problem } => tracing::error!(partition, problem, "nothing goes on in this partition without a person"),
+                Effect::Told(what) => tracing::info!("{what}"),
+            }
+        }
+    }
+
+    fn consumer(&self, source: Source) -> &dyn Consumer {
+        let consumer = self.consumers.iter().find(|(s, _)| *s == source);
+        consumer.expect("each source has a consumer").1.as_ref()
+    }
+
+    fn tell(&self) {
+        let figures = self.engine.figures();
+        metrics::gauge!("cirrus_decider_led_partitions").set(figures.led as f64);
+        metrics::gauge!("cirrus_decider_waiting_commands").set(figures.waiting as f64);
+        metrics::gauge!("cirrus_decider_unobserved_commits").set(figures.unobserved as f64);
+        metrics::gauge!("cirrus_decider_halted_partitions").set(figures.halted as f64);
+        metrics::counter!("cirrus_decider_decided_total").absolute(figures.decided);
+        let partitions = self.engine.standing().map(|(p, phase, seq, problem)| (p, phase_name(phase), seq, problem.map(str::to_owned)));
+        *lock(&self.shared.status) = Status { figures, partitions: partitions.collect() };
+    }
+
+    /// One partition at a time, the one with the most commits since its last snapshot.
+    fn save(&mut self) {
+        let due = self.engine.standing().map(|(p, _, seq, _)| (seq - self.saved[p as usize].min(seq), p, seq)).max();
+        if let Some((since, partition, seq)) = due
+            && since >= SNAPSHOT_EVERY
+            && let Some((stored, state)) = self.engine.snapshot(partition)
+        {
+            self.saved[partition as usize] = seq;
+            self.snapshots.save(partition, stored, state);
+        }
+    }
+}
+
+fn phase_name(phase: journal::writer::Phase) -> &'static str {
+    use journal::writer::Phase;
+    match phase {
+        Phase::Following => "following",
+        Phase::Taking => "taking",
+        Phase::Leading => "leading",
+        Phase::Stopped => "stopped",
+    }
+}
+
+fn watch(shared: &Shared) {
+    while !shared.stop.load(Ordering::Acquire) {
+        std::thread::park_timeout(Duration::from_millis(250));
+        if shared.idle() > HUNG
+            && let Some(membership) = lock(&shared.membership).take()
+        {
+            tracing::error!("the decider has not turned for two seconds; leaving the group");
+            drop(membership);
+        }
+    }
+}
+
+fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> JoinHandle<()> {
+    std::thread::Builder::new().name(name.to_owned()).spawn(run).expect("a thread can be spawned")
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    // What is guarded is replaced as a whole, so a panic elsewhere leaves it usable.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
