@@ -83,6 +83,9 @@ transaction.state.log.num.partitions=4
 share.coordinator.state.topic.replication.factor=1
 share.coordinator.state.topic.min.isr=1
 group.initial.rebalance.delay.ms=0
+# A killed broker is let in again when the session of its former life has ended, after 9 s unless said otherwise.
+broker.session.timeout.ms=3000
+broker.heartbeat.interval.ms=500
 # A machine with two cores.
 num.network.threads=2
 num.io.threads=4

@@ -48,6 +48,8 @@ stop() { # PIDFILE SIGNAL SECONDS
   local pid
   if alive "$1"; then
     read -r pid _ <"$1"
+    # The shell says nothing about the end of what is not its job any more.
+    disown "$pid" 2>/dev/null || true
     kill "-$2" "$pid" 2>/dev/null || true
     if ! wait_until "$3" dead "$1"; then
       kill -KILL -- "-$pid" "$pid" 2>/dev/null || true

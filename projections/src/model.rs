@@ -4,7 +4,7 @@
 //! partition, in the transaction that also moves the checkpoint, and nothing else: no clock, no serial, no other partition, no other model.
 //! So any split of the same commits into batches, at any time and on any machine, gives equal rows.
 
-use crate::{commit::Applied, grants, history, operations, platform, quota, resources, tenants};
+use crate::{commit::Applied, grants, history, operations, platform, quota, resources, snapshot::ReadError, tenants};
 use deadpool_postgres::Transaction;
 use domain::event::Event;
 use futures::future::BoxFuture;
@@ -152,13 +152,17 @@ pub enum ApplyError {
     #[error("PostgreSQL")]
     Sql(#[from] tokio_postgres::Error),
     /// A row is not what this version of the model writes.
-    #[error("{table}: a row is not of the shape that this program writes")]
-    Row {
-        /// The table.
-        table: &'static str,
-        /// What does not fit.
-        source: serde_json::Error,
-    },
+    #[error("a row is not of the shape that this program writes")]
+    Row(#[source] ReadError),
+}
+
+impl From<ReadError> for ApplyError {
+    fn from(error: ReadError) -> Self {
+        match error {
+            ReadError::Sql(error) => ApplyError::Sql(error),
+            error => ApplyError::Row(error),
+        }
+    }
 }
 
 #[cfg(test)]

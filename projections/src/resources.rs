@@ -110,7 +110,7 @@ impl ReadModel for Resources {
             let select = format!("SELECT {COLUMNS} FROM {{resources}} r WHERE r.partition = $1 AND r.id = ANY ($2)");
             let mut rows = BTreeMap::new();
             for row in on.query(&select, &[&on.partition, &touched]).await? {
-                let row = read(&row).map_err(shape)?;
+                let row = read(&row)?;
                 rows.insert(row.id, row);
             }
             let mut written = BTreeSet::new();

@@ -95,9 +95,9 @@ impl ReadModel for Tenants {
                 return Ok(effects);
             }
             let ids: BTreeSet<Uuid> = events.iter().filter_map(|(_, event)| Some(event.tenant()?.0)).collect();
-            let mut tenants = load(&on, TENANT, "tenants", ids, read_tenant, |t| t.id).await?;
+            let mut tenants = load(&on, TENANT, "tenants", ids, read_tenant, |t| t.id.0).await?;
             let ids: BTreeSet<Uuid> = events.iter().filter_map(|(_, event)| cell_of(event)).collect();
-            let mut cells = load(&on, CELL, "cells", ids, read_cell, |c| c.id).await?;
+            let mut cells = load(&on, CELL, "cells", ids, read_cell, |c| c.id.0).await?;
             for (commit, event) in events {
                 let fits = match event {
                     Event::Tenant { tenant, event } => fold_tenant(&mut tenants, *tenant, commit, event),
@@ -262,20 +262,20 @@ const TENANT: &str = "t.partition, t.id, t.reference, t.name, t.labels, t.status
     t.created_at, t.changed_at";
 const CELL: &str = "t.partition, t.id, t.tenant, t.name, t.billing_account, t.closed, t.created_seq, t.created_at, t.changed_at";
 
-async fn load<R, I: Into<Uuid>>(
+async fn load<R>(
     on: &On<'_>,
     columns: &str,
     table: &'static str,
     ids: BTreeSet<Uuid>,
     read: fn(&Row) -> Result<R, ReadError>,
-    id: fn(&R) -> I,
+    id: fn(&R) -> Uuid,
 ) -> Result<BTreeMap<Uuid, R>, ApplyError> {
     let ids: Vec<Uuid> = ids.into_iter().collect();
     let sql = format!("SELECT {columns} FROM {{{table}}} t WHERE t.partition = $1 AND t.id = ANY ($2)");
     let mut rows = BTreeMap::new();
     for row in on.query(&sql, &[&on.partition, &ids]).await? {
         let row = read(&row)?;
-        rows.insert(id(&row).into(), row);
+        rows.insert(id(&row), row);
     }
     Ok(rows)
 }

@@ -28,7 +28,7 @@ pub(super) fn of(service: &Service) -> Vec<Violation> {
         if let Err(e) = jsonschema::draft202012::meta::validate(&service.spec) {
             found.extend(wording::of("#/spec", &e));
         } else if let Err(e) = compile(&service.spec) {
-            found.push(Violation::new("#/spec", e.to_string()));
+            found.extend(wording::of("#/spec", &e));
         }
     }
     marks(service, &mut found);

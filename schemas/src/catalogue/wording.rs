@@ -101,6 +101,7 @@ fn formatted(format: &str) -> &str {
         "email" => "an e-mail address",
         "hostname" => "a host name",
         "uri" => "a URI",
+        "regex" => "a regular expression",
         other => other,
     }
 }

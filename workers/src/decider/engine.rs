@@ -8,15 +8,7 @@ use super::{
     decision::{self, Place, Waiting},
 };
 use chrono::{DateTime, TimeDelta, Utc};
-use domain::{
-    command::Request,
-    event::Event,
-    id::TenantId,
-    partition::Partition,
-    platform::Platform,
-    refusal::Refusal,
-    tenant::Facts,
-};
+use domain::{command::Request, event::Event, id::TenantId, partition::Partition, platform::Platform, refusal::Refusal, tenant::Facts};
 use journal::{
     follower::NotThisChain,
     log::{Arrival, ReadFrom, Source, What},
@@ -151,8 +143,7 @@ impl Engine {
                 halted: None,
             });
         }
-        let mut engine =
-            Self { journal, chains, asks: 0, platform_asks: VecDeque::new(), platform_high: None, fresh_at: None, decided: 0 };
+        let mut engine = Self { journal, chains, asks: 0, platform_asks: VecDeque::new(), platform_high: None, fresh_at: None, decided: 0 };
         for partition in 0..journal.all_partitions() {
             engine.read_commands(partition, &mut effects);
         }
@@ -199,7 +190,9 @@ impl Engine {
             (_, What::HighWatermark { .. }) => {}
             (source, What::Lost(reason)) => {
                 // Commands are kept a week; a decider that was away for longer goes on with what is there, and says so.
-                effects.push(Effect::Told(format!("partition {partition}: commands are not there any more ({reason}); going on with the oldest")));
+                effects.push(Effect::Told(format!(
+                    "partition {partition}: commands are not there any more ({reason}); going on with the oldest"
+                )));
                 effects.push(Effect::Assign { source, partition, from: ReadFrom::Beginning });
             }
         }

@@ -273,7 +273,9 @@ impl Running {
                 Effect::Assign { source, partition, from } => self.consumer(source).assign(partition, from),
                 Effect::Unassign { source, partition } => self.consumer(source).unassign(partition),
                 Effect::AskHighWatermark { partition, ask } => self.consumer(EVENTS).ask_high_watermark(partition, ask),
-                Effect::Page { partition, problem } => tracing::error!(partition, problem, "nothing goes on in this partition without a person"),
+                Effect::Page { partition, problem } => {
+                    tracing::error!(partition, problem, "nothing goes on in this partition without a person")
+                }
                 Effect::Told(what) => tracing::info!("{what}"),
             }
         }

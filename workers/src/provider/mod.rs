@@ -153,3 +153,6 @@ fn read<V: DeserializeOwned>(outcome: Outcome<Value>) -> Outcome<V> {
         Err(error) => Outcome::unknown(format!("the answer cannot be read: {error}")),
     })
 }
+
+#[cfg(test)]
+mod tests;

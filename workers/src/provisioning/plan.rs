@@ -144,7 +144,9 @@ pub fn plan(job: &Job, seen: &Seen, now: DateTime<Utc>, worker: &str, settle: Ti
             },
         },
         Task::Delete => match seen.objects.iter().find(|o| o.status != Status::Deleting) {
-            Some(object) if object.task.is_some() && object.status != Status::Error && object.status != Status::Build => Next::LookAgain(now + POLL),
+            Some(object) if object.task.is_some() && object.status != Status::Error && object.status != Status::Build => {
+                Next::LookAgain(now + POLL)
+            }
             Some(object) => Next::Call(Call::Delete(Box::new(object.clone()))),
             None if !seen.objects.is_empty() => Next::LookAgain(now + POLL),
             None => match absent() {

@@ -1,0 +1,154 @@
+//! Specs at the door: checked against the published schema of their service, and sealed where the schema says so.
+//!
+//! Nothing reaches a topic unchecked: what the catalogue does not know is refused here, because nobody could say which of its fields are
+//! secret.
+
+use crate::{
+    problem::{Problem, ProblemType},
+    refusals::sentence,
+    seal::{
+        Subjects, redact,
+        schema::{Mark, SensitiveSchema, Sensitivity},
+    },
+    state::Api,
+};
+use domain::{
+    catalogue::{Service, Spec},
+    id::{CommandId, ServiceName, TenantId},
+};
+use schemas::catalogue::{SpecCheck, Violation};
+use serde_json::Value;
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+};
+use uuid::Uuid;
+
+/// The compiled schemas of one version of a service.
+pub struct Compiled {
+    /// The version.
+    pub version: u32,
+    check: SpecCheck,
+    sensitive: SensitiveSchema,
+}
+
+/// Compiled schemas by service; of each the version that was asked for last.
+#[derive(Default)]
+pub struct SpecChecks(Mutex<HashMap<ServiceName, Arc<Compiled>>>);
+
+impl SpecChecks {
+    /// The compiled schemas of this version, compiled now if they are not there.
+    ///
+    /// # Errors
+    /// 500 for a schema that should not have been published.
+    pub fn of(&self, service: &Service) -> Result<Arc<Compiled>, Problem> {
+        let lock = || self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = lock().get(&service.name).filter(|known| known.version == service.version) {
+            return Ok(Arc::clone(known));
+        }
+        let unusable = |problem: String| {
+            tracing::error!(service = %service.name, version = service.version, problem, "a published schema cannot be used: {problem}");
+            Problem::new(ProblemType::Internal)
+        };
+        let check = SpecCheck::new(service).map_err(|e| unusable(e.to_string()))?;
+        let sensitive = SensitiveSchema::new(service.spec.clone()).map_err(|e| unusable(e.to_string()))?;
+        let compiled = Arc::new(Compiled { version: service.version, check, sensitive });
+        lock().insert(service.name.clone(), Arc::clone(&compiled));
+        Ok(compiled)
+    }
+}
+
+impl Compiled {
+    /// Checks the spec of an order.
+    ///
+    /// # Errors
+    /// 422 with every violation.
+    pub fn check(&self, spec: &Spec, flavor_named: bool) -> Result<(), Problem> {
+        self.check.check(spec, flavor_named).map_err(violations)
+    }
+
+    /// Checks the new spec of a resource that has the spec `before`. Sealed values that were sent back as they were read stand for
+    /// themselves: `after` holds them as they are stored when this returns.
+    ///
+    /// # Errors
+    /// 422 with every violation.
+    pub fn check_change(&self, before: &Spec, after: &mut Spec) -> Result<(), Problem> {
+        for name in self.check.sensitive().keys() {
+            if let (Some(stored), Some(sent)) = (before.get(name), after.get_mut(name))
+                && *sent == redact(stored)
+            {
+                sent.clone_from(stored);
+            }
+        }
+        self.check.check_change(before, after).map_err(violations)
+    }
+
+    /// What has to be sealed in a spec: what is marked and not sealed already.
+    fn marks(&self, spec: &Spec, before: Option<&Spec>) -> Vec<Mark> {
+        let untouched = |mark: &Mark| before.is_some_and(|before| before.pointer(&mark.pointer) == spec.pointer(&mark.pointer));
+        self.sensitive.marks(spec).into_iter().filter(|mark| !untouched(mark)).collect()
+    }
+}
+
+/// A spec that can be sent, and the digest-ready form of what was sent.
+pub struct Sealed {
+    /// With sealed values in place of marked ones.
+    pub spec: Spec,
+    /// With keyed digests in place of marked ones.
+    pub blinded: Spec,
+}
+
+impl Api {
+    /// Seals what is marked. The person of a document is whom its first personal field names: the same person for equal values of one
+    /// tenant, and nobody's guess without the tenant's key.
+    ///
+    /// # Errors
+    /// 503 when the table of keys cannot be reached, 410 when the person or the tenant was erased.
+    pub async fn seal(
+        &self,
+        tenant: TenantId,
+        intent: CommandId,
+        compiled: &Compiled,
+        spec: Spec,
+        before: Option<&Spec>,
+    ) -> Result<Sealed, Problem> {
+        let marks = compiled.marks(&spec, before);
+        if marks.is_empty() {
+            return Ok(Sealed { blinded: spec.clone(), spec });
+        }
+        let client = self.database.client().await?;
+        let client: &tokio_postgres::Client = &client;
+        let blinded = self.sealer.blind(client, tenant.0, &marks, &spec).await?;
+        let person = marks.iter().find(|mark| mark.sensitivity == Sensitivity::Personal).and_then(|mark| person(&blinded, mark));
+        let subjects = Subjects { person, intent: Some(intent.0) };
+        // What is sealed already is put aside: in a document that is to be sealed, it would look like a forgery.
+        let mut document = spec;
+        let aside = match (before, document.as_object_mut()) {
+            (Some(before), Some(fields)) => {
+                let untouched: Vec<String> = fields
+                    .iter()
+                    .filter(|(name, value)| compiled.check.sensitive().contains_key(*name) && before.get(name.as_str()) == Some(value))
+                    .map(|(name, _)| name.clone())
+                    .collect();
+                untouched.into_iter().filter_map(|name| fields.remove_entry(&name)).collect()
+            }
+            _ => Vec::new(),
+        };
+        self.sealer.seal(client, tenant.0, subjects, &marks, &mut document).await?;
+        if let Some(fields) = document.as_object_mut() {
+            fields.extend(aside);
+        }
+        Ok(Sealed { spec: document, blinded })
+    }
+}
+
+/// A person's id: the first half of the keyed digest of what names them.
+fn person(blinded: &Value, mark: &Mark) -> Option<Uuid> {
+    let digest = blinded.pointer(&mark.pointer)?.get("$blinded")?.as_str()?;
+    Uuid::parse_str(digest.get(..32)?).ok()
+}
+
+fn violations(found: Vec<Violation>) -> Problem {
+    let problem = Problem::new(ProblemType::InvalidBody);
+    found.into_iter().fold(problem, |problem, violation| problem.field(violation.pointer, sentence(&violation.problem)))
+}
