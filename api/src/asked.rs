@@ -10,7 +10,7 @@ use axum::{
     extract::{FromRef, FromRequestParts, MatchedPath, Query, RawPathParams},
     http::{HeaderMap, HeaderName, header::IF_MATCH, request::Parts},
 };
-use domain::{Timestamp, people::Principal};
+use domain::Timestamp;
 use serde_json::Value;
 use std::{sync::Arc, time::Duration};
 use tower_http::request_id::RequestId;
@@ -72,11 +72,6 @@ pub enum IfMatch {
 }
 
 impl Asked {
-    /// The caller as the domain names it.
-    pub fn principal(&self) -> Principal {
-        Principal { issuer: Arc::clone(&self.caller.issuer), subject: Arc::clone(&self.caller.subject) }
-    }
-
     /// The same with this body, which the fingerprint covers.
     #[must_use]
     pub fn with_body(mut self, document: Value) -> Self {
@@ -89,12 +84,30 @@ impl Asked {
     /// # Errors
     /// 400 for anything else.
     pub fn flag(&mut self, name: &str) -> Result<bool, Problem> {
+        match self.optional(name)?.as_deref() {
+            None | Some("false") => Ok(false),
+            Some("true") => Ok(true),
+            Some(_) => Err(wrong_parameter(name, "is true or false")),
+        }
+    }
+
+    /// A parameter of the query that has to be there once.
+    ///
+    /// # Errors
+    /// 400 that names it.
+    pub fn parameter(&mut self, name: &str) -> Result<String, Problem> {
+        self.optional(name)?.ok_or_else(|| wrong_parameter(name, "is missing"))
+    }
+
+    /// A parameter of the query that may be there once.
+    ///
+    /// # Errors
+    /// 400 that names it.
+    pub fn optional(&mut self, name: &str) -> Result<Option<String>, Problem> {
         let mut said = self.unread.extract_if(.., |(n, _)| n == name).map(|(_, value)| value);
-        let value = said.next();
-        match (value.as_deref(), said.next()) {
-            (None, _) | (Some("false"), None) => Ok(false),
-            (Some("true"), None) => Ok(true),
-            _ => Err(Problem::new(ProblemType::InvalidParameter).detail(format!("{name} is true or false.")).with("parameter", name)),
+        match (said.next(), said.next()) {
+            (value, None) => Ok(value),
+            _ => Err(wrong_parameter(name, "is given more than once")),
         }
     }
 
@@ -133,6 +146,11 @@ impl Asked {
             _ => Err(Problem::new(ProblemType::PreconditionFailed).detail("Only resources have entity tags.")),
         }
     }
+}
+
+/// A parameter of the query that cannot be used.
+pub fn wrong_parameter(name: &str, problem: &str) -> Problem {
+    Problem::new(ProblemType::InvalidParameter).detail(format!("The parameter {name} {problem}.")).with("parameter", name)
 }
 
 impl<S: Send + Sync> FromRequestParts<S> for Asked

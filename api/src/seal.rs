@@ -373,9 +373,13 @@ mod tests {
         let mut relabelled = value.clone();
         relabelled[SEALED]["as"] = json!("personal");
         assert!(open(TENANT, SUBJECT, "/a", &relabelled).is_err());
-        let mut altered = value.clone();
-        altered[SEALED]["data"] = json!(value[SEALED]["data"].as_str().unwrap().replacen(|_: char| true, "_", 1));
-        assert!(altered == value || open(TENANT, SUBJECT, "/a", &altered).is_err());
+        let data = URL_SAFE_NO_PAD.decode(value[SEALED]["data"].as_str().unwrap()).unwrap();
+        for index in 0..data.len() {
+            let (mut altered, mut data) = (value.clone(), data.clone());
+            data[index] ^= 1;
+            altered[SEALED]["data"] = json!(URL_SAFE_NO_PAD.encode(data));
+            assert!(open(TENANT, SUBJECT, "/a", &altered).is_err(), "byte {index}");
+        }
     }
 
     #[test]

@@ -14,9 +14,9 @@ use crate::{
 };
 use domain::{
     catalogue::{Service, Spec},
-    id::{CommandId, ServiceName, TenantId},
+    id::{ServiceName, TenantId},
 };
-use schemas::catalogue::{SpecCheck, Violation};
+use schemas::catalogue::{SEALED, SpecCheck, Violation};
 use serde_json::Value;
 use std::{
     collections::HashMap,
@@ -83,63 +83,62 @@ impl Compiled {
         self.check.check_change(before, after).map_err(violations)
     }
 
-    /// What has to be sealed in a spec: what is marked and not sealed already.
-    fn marks(&self, spec: &Spec, before: Option<&Spec>) -> Vec<Mark> {
-        let untouched = |mark: &Mark| before.is_some_and(|before| before.pointer(&mark.pointer) == spec.pointer(&mark.pointer));
-        self.sensitive.marks(spec).into_iter().filter(|mark| !untouched(mark)).collect()
+    /// What has to be sealed in a spec: what is marked and not sealed already. The check has let through only sealed values that are stored.
+    fn marks(&self, spec: &Spec) -> Vec<Mark> {
+        let plain = |mark: &Mark| !spec.pointer(&mark.pointer).is_some_and(is_sealed);
+        self.sensitive.marks(spec).into_iter().filter(plain).collect()
     }
-}
-
-/// A spec that can be sent, and the digest-ready form of what was sent.
-pub struct Sealed {
-    /// With sealed values in place of marked ones.
-    pub spec: Spec,
-    /// With keyed digests in place of marked ones.
-    pub blinded: Spec,
 }
 
 impl Api {
-    /// Seals what is marked. The person of a document is whom its first personal field names: the same person for equal values of one
-    /// tenant, and nobody's guess without the tenant's key.
+    /// The body with keyed digests in place of marked values, for the request's fingerprint, and the person whom it names.
+    ///
+    /// The person of a document is whom its first personal field names: the same person for equal values of one tenant, and nobody's guess
+    /// without the tenant's key. Sealed values that are sent back as they were read are no secrets any more and stay.
     ///
     /// # Errors
-    /// 503 when the table of keys cannot be reached, 410 when the person or the tenant was erased.
-    pub async fn seal(
-        &self,
-        tenant: TenantId,
-        intent: CommandId,
-        compiled: &Compiled,
-        spec: Spec,
-        before: Option<&Spec>,
-    ) -> Result<Sealed, Problem> {
-        let marks = compiled.marks(&spec, before);
+    /// 503 when the table of keys cannot be reached, 410 when the tenant was erased.
+    pub async fn blind(&self, tenant: TenantId, compiled: &Compiled, body: Value) -> Result<(Value, Option<Uuid>), Problem> {
+        let marks = body.get("spec").map(|spec| compiled.marks(spec)).unwrap_or_default();
+        let marks: Vec<Mark> = marks.into_iter().map(|mark| Mark { pointer: format!("/spec{}", mark.pointer), ..mark }).collect();
         if marks.is_empty() {
-            return Ok(Sealed { blinded: spec.clone(), spec });
+            return Ok((body, None));
         }
         let client = self.database.client().await?;
         let client: &tokio_postgres::Client = &client;
-        let blinded = self.sealer.blind(client, tenant.0, &marks, &spec).await?;
+        let blinded = self.sealer.blind(client, tenant.0, &marks, &body).await?;
         let person = marks.iter().find(|mark| mark.sensitivity == Sensitivity::Personal).and_then(|mark| person(&blinded, mark));
-        let subjects = Subjects { person, intent: Some(intent.0) };
+        Ok((blinded, person))
+    }
+
+    /// Seals what is marked and not sealed already.
+    ///
+    /// # Errors
+    /// 503 when the table of keys cannot be reached, 410 when the person or the tenant was erased.
+    pub async fn seal(&self, tenant: TenantId, subjects: Subjects, compiled: &Compiled, spec: &mut Spec) -> Result<(), Problem> {
+        let marks = compiled.marks(spec);
+        if marks.is_empty() {
+            return Ok(());
+        }
         // What is sealed already is put aside: in a document that is to be sealed, it would look like a forgery.
-        let mut document = spec;
-        let aside = match (before, document.as_object_mut()) {
-            (Some(before), Some(fields)) => {
-                let untouched: Vec<String> = fields
-                    .iter()
-                    .filter(|(name, value)| compiled.check.sensitive().contains_key(*name) && before.get(name.as_str()) == Some(value))
-                    .map(|(name, _)| name.clone())
-                    .collect();
-                untouched.into_iter().filter_map(|name| fields.remove_entry(&name)).collect()
-            }
-            _ => Vec::new(),
-        };
-        self.sealer.seal(client, tenant.0, subjects, &marks, &mut document).await?;
-        if let Some(fields) = document.as_object_mut() {
+        let aside = spec.as_object_mut().map(|fields| {
+            let sealed = |(name, value): (&String, &Value)| compiled.check.sensitive().contains_key(name) && is_sealed(value);
+            let names: Vec<String> = fields.iter().filter(|field| sealed(*field)).map(|(name, _)| name.clone()).collect();
+            names.into_iter().filter_map(|name| fields.remove_entry(&name)).collect::<Vec<_>>()
+        });
+        let client = self.database.client().await?;
+        let client: &tokio_postgres::Client = &client;
+        self.sealer.seal(client, tenant.0, subjects, &marks, spec).await?;
+        if let (Some(fields), Some(aside)) = (spec.as_object_mut(), aside) {
             fields.extend(aside);
         }
-        Ok(Sealed { spec: document, blinded })
+        Ok(())
     }
+}
+
+/// True for what stands in place of a sealed value.
+fn is_sealed(value: &Value) -> bool {
+    value.as_object().is_some_and(|members| members.contains_key(SEALED))
 }
 
 /// A person's id: the first half of the keyed digest of what names them.

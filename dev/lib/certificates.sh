@@ -1,6 +1,9 @@
-# Sourced: certificates for servers on 127.0.0.1 that tests talk to.
+# Sourced: what servers on 127.0.0.1 need for TLS and logins, for tests of just that.
 
-# Makes ca.pem, which clients trust, and server.pem, the server's key and certificate in one file.
+secured_user=cirrus
+secured_password=cirrus-test
+
+# Makes ca.pem, which clients trust, server.pem, the server's key and certificate in one file, and the file `password`.
 make_certificates() { # DIRECTORY
   [[ ! -d $1 ]] || return 0
   local new=$1.new
@@ -14,6 +17,7 @@ make_certificates() { # DIRECTORY
         -CA "$new/ca.pem" -CAkey "$new/ca.key" -keyout "$new/server.key" -out "$new/server.crt"
   } 2>"$new/openssl.log" || die "cannot make certificates: $(reason "$new/openssl.log")"
   cat "$new/server.key" "$new/server.crt" >"$new/server.pem"
-  chmod 600 "$new"/*.key "$new/server.pem"
+  echo "$secured_password" >"$new/password"
+  chmod 600 "$new/password" "$new"/*.key "$new/server.pem"
   mv "$new" "$1"
 }

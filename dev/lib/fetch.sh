@@ -36,7 +36,15 @@ fetch_jars() {
   check_digests "$new/jars"
   unzip -p "$new"/jars/embedded-postgres-binaries-*.jar '*.txz' | tar --extract --xz --directory "$new/postgres" ||
     die "cannot unpack PostgreSQL into $new"
+  make_templates
   mv "$new" "$servers"
+}
+
+# With the servers at the place that they are about to be moved from.
+make_templates() {
+  local servers=$cache/servers.new
+  make_kafka_template "$servers/kafka-template"
+  make_postgres_template "$servers/postgres-template"
 }
 
 check_digests() { # DIRECTORY

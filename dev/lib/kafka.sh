@@ -5,9 +5,6 @@
 kafka_java=(java -Xms128m -Xmx512m -XX:+UseG1GC -XX:MaxGCPauseMillis=20 -XX:+ExitOnOutOfMemoryError -XX:-UsePerfData
   -Djava.awt.headless=true "-Dlog4j2.configurationFile=$repository/dev/lib/log4j2.properties")
 
-kafka_user=cirrus
-kafka_password=cirrus-test
-
 # The classes that a broker loads, prepared for this JVM: it starts in about half the time.
 kafka_archive() { echo "$servers/kafka-$(java -version 2>&1 | sha256sum | cut -c 1-12).jsa"; }
 
@@ -33,23 +30,27 @@ make_kafka_archive() {
   rm -rf "$directory"
 }
 
-# Writes the settings, and formats the log directory when there is none. `secured`: clients need TLS and a password.
+# A formatted log directory, for every broker to begin with a copy of it, because formatting takes as long as half a start.
+make_kafka_template() { # NEW-DIRECTORY
+  local settings=$cache/format.properties log=$cache/format.log
+  kafka_settings "$cache" 1 2 PLAINTEXT | sed "s|^log.dirs=.*|log.dirs=$1|" >"$settings"
+  kafka_run kafka.tools.StorageTool format --cluster-id "$(random_kafka_id)" --config "$settings" \
+    --add-scram "SCRAM-SHA-512=[name=$secured_user,password=$secured_password]" >"$log" 2>&1 || die "Kafka cannot format $1: $(reason "$log")"
+}
+
+# Writes the settings, and makes the log directory when there is none. `secured`: clients need TLS and a password.
 kafka_prepare() { # DIRECTORY PORT CONTROLLER-PORT [secured]
-  local directory=$1 port=$2 controller=$3 listener=PLAINTEXT scram=()
+  local directory=$1 listener=PLAINTEXT
   mkdir -p "$directory"
   if [[ ${4:-} == secured ]]; then
     listener=SASL_SSL
-    scram=(--add-scram "SCRAM-SHA-512=[name=$kafka_user,password=$kafka_password]")
     make_certificates "$directory/tls"
-    (umask 077 && printf '%s\n' "$kafka_password" >"$directory/tls/password")
   fi
-  kafka_settings "$directory" "$port" "$controller" "$listener" >"$directory/server.properties"
+  kafka_settings "$directory" "$2" "$3" "$listener" >"$directory/server.properties"
   if [[ ! -d $directory/data ]]; then
     rm -rf "$directory/data.new"
-    sed "s|^log.dirs=.*|log.dirs=$directory/data.new|" "$directory/server.properties" >"$directory/format.properties"
-    kafka_run -XX:TieredStopAtLevel=1 kafka.tools.StorageTool format --cluster-id "$(random_kafka_id)" \
-      --config "$directory/format.properties" "${scram[@]}" >"$directory/format.log" 2>&1 ||
-      die "Kafka cannot format $directory: $(reason "$directory/format.log")"
+    cp -r "$servers/kafka-template" "$directory/data.new"
+    sed -i "s/^cluster.id=.*/cluster.id=$(random_kafka_id)/" "$directory/data.new/meta.properties"
     mv "$directory/data.new" "$directory/data"
   fi
 }
@@ -99,7 +100,7 @@ ssl.truststore.type=PEM
 ssl.truststore.location=$1/tls/ca.pem
 sasl.enabled.mechanisms=SCRAM-SHA-512
 sasl.mechanism.inter.broker.protocol=SCRAM-SHA-512
-listener.name.sasl_ssl.scram-sha-512.sasl.jaas.config=org.apache.kafka.common.security.scram.ScramLoginModule required username="$kafka_user" password="$kafka_password";
+listener.name.sasl_ssl.scram-sha-512.sasl.jaas.config=org.apache.kafka.common.security.scram.ScramLoginModule required username="$secured_user" password="$secured_password";
 SETTINGS
   fi
 }

@@ -1,8 +1,6 @@
 # Sourced: one PostgreSQL server, with everything it keeps in one directory.
 # DIRECTORY/data is its cluster, DIRECTORY/pid who runs it, DIRECTORY/server.log what it says.
 
-postgres_password=cirrus-test
-
 # PostgreSQL refuses to run as root: then it runs as this user, who may enter root's directories where the machine allows that.
 postgres_as=()
 if ((UID == 0)); then
@@ -11,43 +9,40 @@ if ((UID == 0)); then
   if "${postgres_as[@]}" "${enter[@]}" true 2>/dev/null; then postgres_as+=("${enter[@]}"); fi
 fi
 
-# Makes the cluster when there is none: database `cirrus`, user `postgres` without a password from this machine.
-# `secured`: the user `cirrus`, who owns that database, needs TLS and a password.
+# A cluster, for every server to begin with a copy of it: database `cirrus`, user `postgres` without a password from this machine.
+make_postgres_template() { # NEW-DIRECTORY
+  local log=$cache/initdb.log
+  mkdir -m 700 "$1"
+  postgres_owns "$1"
+  {
+    # The built-in locale sorts by code point on every machine alike.
+    postgres_program initdb --pgdata "$1" --username postgres --auth trust --encoding UTF8 \
+      --locale C --locale-provider builtin --builtin-locale C.UTF-8 --no-instructions &&
+      postgres_program postgres --single -D "$1" postgres <<STATEMENTS
+CREATE DATABASE cirrus
+CREATE ROLE $secured_user LOGIN PASSWORD '$secured_password'
+STATEMENTS
+  } >"$log" 2>&1 || die "PostgreSQL cannot make its data in $1: $(reason "$log")"
+}
+
+# Makes the cluster when there is none. `secured`: the user $secured_user needs TLS and a password, nobody else gets in but `postgres`.
 postgres_prepare() { # DIRECTORY [secured]
-  local directory=$1 log=$1/initdb.log
+  local directory=$1 new=$1/data.new
   mkdir -p "$directory"
   "${postgres_as[@]}" test -x "$servers/postgres/bin/postgres" -a -x "$directory" ||
     die "PostgreSQL will not run as root and nobody may not enter $servers or $directory: move CIRRUS_CACHE and CIRRUS_STATE"
-  if [[ ${2:-} == secured && ! -d $directory/tls ]]; then make_certificates "$directory/tls"; fi
   if [[ ! -d $directory/data ]]; then
-    local new=$directory/data.new
     rm -rf "$new"
-    mkdir -m 700 "$new"
-    postgres_owns "$new"
-    {
-      # The built-in locale sorts by code point on every machine alike.
-      postgres_program initdb --pgdata "$new" --username postgres --auth trust --encoding UTF8 \
-        --locale C --locale-provider builtin --builtin-locale C.UTF-8 --no-sync --no-instructions &&
-        postgres_statements "${2:-open}" | postgres_program postgres --single -D "$new" postgres
-    } >"$log" 2>&1 || die "PostgreSQL cannot make its data in $directory: $(reason "$log")"
+    cp -a "$servers/postgres-template" "$new"
     if [[ ${2:-} == secured ]]; then
-      printf '%s\n' 'hostssl all cirrus 127.0.0.1/32 scram-sha-256' 'hostnossl all postgres 127.0.0.1/32 trust' >"$new/pg_hba.conf"
-      cp "$directory/tls/server.pem" "$new/server.pem"
-      chmod 600 "$new/server.pem"
+      make_certificates "$directory/tls"
+      printf '%s\n' "hostssl all $secured_user 127.0.0.1/32 scram-sha-256" 'hostnossl all postgres 127.0.0.1/32 trust' >"$new/pg_hba.conf"
+      install -m 600 "$directory/tls/server.pem" "$new/server.pem"
       postgres_owns "$new/server.pem"
     fi
     mv "$new" "$directory/data"
   fi
   forget_stale_postmaster "$directory"
-}
-
-postgres_statements() { # open|secured
-  if [[ $1 == secured ]]; then
-    echo "CREATE ROLE cirrus LOGIN PASSWORD '$postgres_password'"
-    echo "CREATE DATABASE cirrus OWNER cirrus"
-  else
-    echo "CREATE DATABASE cirrus"
-  fi
 }
 
 postgres_program() { # PROGRAM ARGUMENT...

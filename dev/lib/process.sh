@@ -35,10 +35,12 @@ start_time() { # PID
 }
 
 # Whether the process of PIDFILE lives; a pid that meanwhile belongs to another process does not count.
+# Some kernels compute the start time anew at each reading and are off by a tick, so a second of difference is none.
 alive() { # PIDFILE
-  local pid started
+  local pid started now
   { read -r pid started <"$1"; } 2>/dev/null || return 1
-  [[ -n $started && $(start_time "$pid") == "$started" ]]
+  now=$(start_time "$pid")
+  [[ -n $started && -n $now ]] && ((now - started < 100 && started - now < 100))
 }
 
 dead() { ! alive "$1"; }

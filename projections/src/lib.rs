@@ -13,6 +13,7 @@ pub mod database;
 pub mod grants;
 pub mod history;
 pub mod model;
+pub mod open_work;
 pub mod operations;
 pub mod page;
 pub mod platform;

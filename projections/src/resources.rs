@@ -20,7 +20,7 @@ use domain::{
     Timestamp,
     event::Event,
     id::{CellId, ResourceId, ServiceName, TenantId},
-    resource::{Fate, Pending, Remains, Requested, Resource, ResourceEvent as E, Step, Work},
+    resource::{Pending, Remains, Requested, Resource, ResourceEvent as E, Step, Work},
 };
 use futures::future::BoxFuture;
 use std::collections::{BTreeMap, BTreeSet};
@@ -216,7 +216,8 @@ fn fold(row: Option<&ResourceRow>, commit: &Applied, tenant: TenantId, id: Resou
             let mut row = row.clone();
             match (&mut row.state, &mut row.remains) {
                 (Some(state), _) => {
-                    if state.evolve(event)? == Fate::Gone {
+                    state.evolve(event)?;
+                    if matches!(event, E::Deleted { .. }) {
                         row.state = None;
                     }
                 }

@@ -435,6 +435,18 @@ impl Snapshot {
         self.query(&sql, &[&seq, &partition, &id, &only, &i64::from(limit)]).await?.iter().map(read_tenant).collect()
     }
 
+    /// Tenants that are being closed, oldest first. One with no resources left can be closed.
+    ///
+    /// # Errors
+    ///
+    /// When PostgreSQL does not answer.
+    pub async fn closing_tenants(&self, limit: u32) -> Result<Vec<TenantRow>, ReadError> {
+        let sql = format!(
+            "SELECT {TENANT} FROM {{tenants}} t WHERE t.status = 'closing' ORDER BY t.created_seq, t.partition, t.id LIMIT $1"
+        );
+        self.query(&sql, &[&i64::from(limit)]).await?.iter().map(read_tenant).collect()
+    }
+
     /// A cell of a tenant, also a closed one.
     ///
     /// # Errors

@@ -14,13 +14,14 @@ use domain::{
     id::{CommandId, TenantId},
     people::Actor,
 };
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Largest command record, in bytes. What the API takes as a body is smaller.
 pub const MAX_COMMAND_BYTES: usize = 256 * 1024;
 
 /// A command or report as it lies on its topic.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CommandRecord {
     /// The same id again is the same command again.

@@ -9,6 +9,7 @@
 //! - [`snapshot`]: what saves folding everything at each start; a cache.
 //! - [`shell`]: the thread that feeds the engine from Kafka and carries out its effects.
 
+pub mod advice;
 pub mod chain;
 pub mod decision;
 pub mod engine;

@@ -16,5 +16,6 @@
 //! - Names are `cirrus-<intent that made it>` and never used again, so a late delete harms nothing.
 
 pub mod plan;
+pub mod reporter;
 pub mod round;
 pub mod shell;

@@ -100,8 +100,8 @@ impl Step {
                 self.pending = Some(Pending { worker: worker.clone(), epoch: *epoch, call_deadline: *call_deadline });
             }
             E::AttemptFailed { intent, attempts, .. } if *intent == self.intent => {
+                // The call that failed may still take effect, so its announcement stands.
                 self.attempts = *attempts;
-                self.pending = None;
             }
             E::Overdue { intent } if *intent == self.intent => self.overdue = true,
             E::Resolved { intent, .. } if *intent == self.intent => {}

@@ -193,7 +193,7 @@ pub struct New(Command);
 
 impl Cloud {
     /// An order of `kind` with the smallest spec.
-    pub fn new(&self, kind: &str) -> New {
+    pub fn order(&self, kind: &str) -> New {
         let spec = match kind {
             "server" => json!({ "vcpus": 2, "memory_mib": 2048 }),
             "volume" => json!({ "size_gib": 10 }),
@@ -270,7 +270,7 @@ impl From<New> for Command {
 
 impl Cloud {
     /// Acme with a quota that nobody reaches.
-    pub fn new_open() -> Self {
+    pub fn open() -> Self {
         Self::opened(Clock::Journal)
     }
 
@@ -425,14 +425,14 @@ impl Cloud {
     /// A server in cell *b* that runs.
     #[track_caller]
     pub fn server(&mut self) -> ResourceId {
-        let new = self.new("server");
+        let new = self.order("server");
         self.has(new)
     }
 
     /// A volume in cell *b* that is attached to `server`.
     #[track_caller]
     pub fn volume_on(&mut self, server: ResourceId) -> ResourceId {
-        let new = self.new("volume");
+        let new = self.order("volume");
         let volume = self.has(new);
         self.ada(attach(volume, server)).is("resource.attach_requested");
         self.done(volume).is("resource.attached");

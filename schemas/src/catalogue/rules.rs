@@ -25,11 +25,8 @@ pub(super) fn of(service: &Service) -> Vec<Violation> {
         found.push(Violation::new("#/spec/type", "a spec is an object"));
     }
     if found.len() == before {
-        if let Err(e) = jsonschema::draft202012::meta::validate(&service.spec) {
-            found.extend(wording::of("#/spec", &e));
-        } else if let Err(e) = compile(&service.spec) {
-            found.extend(wording::of("#/spec", &e));
-        }
+        let faulty = jsonschema::draft202012::meta::validate(&service.spec).err().or_else(|| compile(&service.spec).err());
+        found.extend(faulty.iter().flat_map(|e| wording::of("#/spec", e)));
     }
     marks(service, &mut found);
     named_fields(service, &mut found);

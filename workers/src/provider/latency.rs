@@ -98,7 +98,8 @@ impl Latencies {
 /// Which measured operations stand for one of ours.
 fn source_operations(verb: Verb, server: bool) -> &'static [&'static str] {
     match (verb, server) {
-        (Verb::Create, true) => &["create", "build instance"],
+        // As the customer sees it; the build on the hypervisor alone was measured on another, slower cloud.
+        (Verb::Create, true) => &["create"],
         (Verb::Delete, true) => &["delete"],
         // A resize starts the server anew on another host.
         (Verb::Change, true) => &["spawn the instance on the hypervisor"],
@@ -130,6 +131,17 @@ mod tests {
         assert!(draw(1).iter().all(|taken| (2.0..=4.0).contains(&taken.as_secs_f64())));
         assert_eq!(draw(1), draw(1));
         assert_ne!(draw(1), draw(2));
+    }
+
+    #[test]
+    fn the_measured_durations_serve_every_operation_and_a_server_takes_seconds_to_build() {
+        let data = std::env::var("CIRRUS_DATA").unwrap_or_else(|_| concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared/data").to_owned());
+        let latencies = Latencies::of_file(&Path::new(&data).join("openstack_operation_durations.csv"), 1.0).unwrap();
+        let mut rng = StdRng::seed_from_u64(7);
+        let mut builds: Vec<_> = (0..1001).map(|_| latencies.draw(Verb::Create, SERVER, &mut rng).as_secs_f64()).collect();
+        builds.sort_by(f64::total_cmp);
+        assert!((5.0..6.0).contains(&builds[500]), "half of them take {} s", builds[500]);
+        assert!(builds[0] > 4.0 && builds[1000] < 17.0);
     }
 
     #[test]

@@ -93,7 +93,7 @@ impl Store {
             }
             OpenOptions::new().append(true).open(&self.path)
         })();
-        self.file = written.map_err(|reason| StoreError::Io { path: self.path.clone(), reason })?;
+        self.file = written.map_err(|reason| self.fail(reason))?;
         self.history = 0;
         Ok(())
     }
@@ -111,10 +111,13 @@ impl Store {
             .and_then(|()| self.file.write_all(&line))
             .and_then(|()| if self.sync { self.file.sync_data() } else { Ok(()) });
         self.history += 1;
-        written.map_err(|reason| {
-            self.failed = true;
-            StoreError::Io { path: self.path.clone(), reason }
-        })
+        written.map_err(|reason| self.fail(reason))
+    }
+
+    /// What is on disk may now end in half a line, so nothing is appended any more.
+    fn fail(&mut self, reason: io::Error) -> StoreError {
+        self.failed = true;
+        StoreError::Io { path: self.path.clone(), reason }
     }
 
     /// Has the history grown far beyond a state of so many objects?
@@ -136,4 +139,23 @@ fn read(bytes: &[u8]) -> Result<Vec<Record>, (usize, serde_json::Error)> {
         records.extend(serde_json::from_slice::<Vec<Record>>(line).map_err(|reason| (number + 1, reason))?);
     }
     Ok(records)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn after_one_change_that_could_not_be_kept_none_is_kept_until_a_restart() {
+        let directory = tempfile::tempdir().unwrap();
+        let (mut store, _) = Store::open(directory.path(), true).unwrap();
+        store.append(&[Record::Gone(1)]).unwrap();
+        let writable = std::mem::replace(&mut store.file, File::open(&store.path).unwrap());
+        assert!(matches!(store.append(&[Record::Gone(2)]), Err(StoreError::Io { .. })));
+        store.file = writable;
+        assert!(matches!(store.append(&[Record::Gone(3)]), Err(StoreError::Failed(_))));
+        drop(store);
+        let (_, records) = Store::open(directory.path(), true).unwrap();
+        assert_eq!(records, [Record::Gone(1)]);
+    }
 }

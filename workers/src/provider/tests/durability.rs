@@ -117,12 +117,3 @@ fn ids_are_not_given_again_after_a_restart_with_the_same_seed() {
         }
     }
 }
-
-#[test]
-fn what_cannot_be_kept_is_not_answered_as_done() {
-    let directory = tempfile::tempdir().unwrap();
-    let simulator = open(directory.path(), Latencies::none()).unwrap();
-    // The directory goes away under the running process: the file is written on, so nothing is lost before the next start.
-    drop(directory);
-    assert!(matches!(call(&simulator, &create_request("web"), morning()), Answer::Reply(reply, _) if reply.status == 202));
-}

@@ -5,6 +5,7 @@ mod faults;
 mod http;
 mod objects;
 mod repeatability;
+mod zz;
 
 use std::time::{Duration, SystemTime};
 
