@@ -32,6 +32,27 @@ pub struct Config {
     /// The API.
     #[serde(default)]
     pub api: Option<api::ApiConfig>,
+    /// An issuer of one's own, for development and tests; never in production.
+    #[serde(default)]
+    pub development: Option<Development>,
+}
+
+/// The development issuer, and where its tokens are used.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Development {
+    /// The `iss` of its tokens, as in `[[api.issuers]]`.
+    pub issuer: String,
+    /// Their `aud`.
+    pub audience: String,
+    /// Its private key, drawn where it is absent. Whoever can read this file is anybody.
+    pub private_key_file: PathBuf,
+    /// Its public keys, as `[[api.issuers]]` reads them.
+    pub jwks_file: PathBuf,
+    /// Where the tokens of the demo cloud are written.
+    pub tokens_file: PathBuf,
+    /// The availability zones of the demo cloud.
+    pub zones: Vec<String>,
 }
 
 /// Where a role shows its health and figures.

@@ -22,8 +22,6 @@ use domain::{
 };
 use projections::tenants::CellRow;
 use serde::{Deserialize, Serialize};
-use serde_json::json;
-use std::collections::BTreeMap;
 use utoipa::ToSchema;
 
 /// A cell to be created.
@@ -121,7 +119,7 @@ pub async fn list(
     let list = paging.list(&filter);
     let (after, limit) = view.walk(list)?;
     let rows = view.snapshot.cells(tenant, visible.cells(), by_creation(after)?, limit).await?;
-    view.page(list, rows, |row| created(row.created_seq, row.partition, row.id.0), CellBody::from)
+    view.page(list, rows, |row| created(row.created_seq, row.partition, row.id.0), |row| Some(CellBody::from(row)))
 }
 
 /// One cell.

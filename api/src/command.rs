@@ -96,7 +96,7 @@ impl Api {
         let id = self.command_id(&asked, tenant);
         match self.admit(&asked, tenant, id, command).await? {
             Admitted::Before(row, _permit) => self.replay(&asked, *row),
-            Admitted::Ready(record, _permit) if asked.validate_only => self.advise(&asked, &record).await,
+            Admitted::Ready(record, _permit) if asked.validate_only => self.advise(&record).await,
             Admitted::Ready(record, _permit) => match self.send(&asked, &record).await? {
                 Some(decided) => self.conclude(&asked, &record, decided).await,
                 None => Ok(under_way(&asked, tenant, id)),

@@ -143,7 +143,9 @@ mod tests {
 
     #[test]
     fn what_is_not_32_bytes_is_refused() {
-        for text in ["", "00", &hex::encode([7; 31]), &hex::encode([7; 33]), &"g".repeat(64), &STANDARD.encode([7; 31]), &STANDARD.encode([7; 33])] {
+        for text in
+            ["", "00", &hex::encode([7; 31]), &hex::encode([7; 33]), &"g".repeat(64), &STANDARD.encode([7; 31]), &STANDARD.encode([7; 33])]
+        {
             let (_directory, path) = written(text, 0o600);
             assert!(matches!(read_key(&path), Err(KeyFileError::Not32Bytes(_))), "{text:?}");
         }

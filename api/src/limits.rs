@@ -123,7 +123,9 @@ impl InFlight {
             return Err(busy(ProblemType::Overloaded));
         }
         if under_way.by_tenant.get(&tenant).is_some_and(|count| *count >= self.inner.a_tenant) {
-            return Err(busy(ProblemType::TooManyRequests).detail(format!("{} requests of this tenant are under way.", self.inner.a_tenant)));
+            return Err(
+                busy(ProblemType::TooManyRequests).detail(format!("{} requests of this tenant are under way.", self.inner.a_tenant))
+            );
         }
         under_way.total += 1;
         *under_way.by_tenant.entry(tenant).or_default() += 1;

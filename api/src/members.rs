@@ -21,7 +21,6 @@ use domain::{
 };
 use projections::grants::MemberRow;
 use serde::{Deserialize, Serialize, de::IntoDeserializer};
-use serde_json::json;
 use std::collections::BTreeSet;
 use utoipa::ToSchema;
 use uuid::Uuid;
@@ -139,8 +138,8 @@ pub async fn list(
             row.grants.retain(|grant| grant.cell.is_some_and(|cell| cells.contains(&cell)));
         }
     }
-    let response = view.page(list, rows, key, |row| MemberBody { principal: row.principal, roles: row.grants })?;
-    Ok(response)
+    let shape = |row: MemberRow| (!row.grants.is_empty()).then_some(MemberBody { principal: row.principal, roles: row.grants });
+    view.page(list, rows, key, shape)
 }
 
 /// Issuer and subject hold no control characters, so that one between them separates them.

@@ -291,7 +291,9 @@ mod tests {
     fn keys_change_without_refusing_the_tokens_that_are_about() {
         let positions: Positions = [at(1, 0, 1)].into_iter().collect();
         let (before, adding, changed, after) = (tokens(1, &[1]), tokens(1, &[1, 2]), tokens(1, &[2, 1]), tokens(1, &[2]));
-        for (issuer, readers) in [(&before, [&before, &adding, &changed]), (&adding, [&before, &adding, &changed]), (&changed, [&adding, &changed, &after])] {
+        for (issuer, readers) in
+            [(&before, [&before, &adding, &changed]), (&adding, [&before, &adding, &changed]), (&changed, [&adding, &changed, &after])]
+        {
             for reader in readers {
                 assert_eq!(reader.read(&issuer.issue(&positions)).as_ref(), Ok(&positions));
             }

@@ -14,7 +14,7 @@ use axum::http::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap,
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 use serde_json::{Map, Value};
 use std::fmt;
 use std::time::Duration;
@@ -35,9 +35,10 @@ pub struct FieldError {
     pub detail: String,
 }
 
-/// An error answer: what kind, what about this occurrence, and what a program needs to go on.
+/// The body of an error answer (RFC 9457).
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
-pub struct Problem {
+#[schema(as = Problem)]
+pub struct ProblemDocument {
     /// Which problem: a URI reference below `/problems`, where its meaning can be read.
     #[serde(rename = "type")]
     #[schema(value_type = String, example = "/problems/quota-exceeded")]
@@ -57,16 +58,25 @@ pub struct Problem {
     errors: Vec<FieldError>,
     /// What else the kind promises, such as the limit of a quota.
     #[serde(flatten)]
-    #[schema(additional_properties)]
     members: Map<String, Value>,
-    #[serde(skip)]
+}
+
+/// An error answer: what kind, what about this occurrence, and what a program needs to go on.
+///
+/// Behind a box, since it is the rare half of nearly every result in this crate.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Problem(Box<Answer>);
+
+#[derive(Debug, Clone, PartialEq)]
+struct Answer {
+    document: ProblemDocument,
     headers: HeaderMap,
 }
 
 impl Problem {
     /// A problem of this kind about which nothing more is said.
     pub fn new(kind: ProblemType) -> Self {
-        Self {
+        let document = ProblemDocument {
             kind,
             title: kind.title(),
             status: kind.status().as_u16(),
@@ -74,21 +84,21 @@ impl Problem {
             instance: None,
             errors: Vec::new(),
             members: Map::new(),
-            headers: HeaderMap::new(),
-        }
+        };
+        Self(Box::new(Answer { document, headers: HeaderMap::new() }))
     }
 
     /// Says in a sentence what is particular about this occurrence. It is shown to the caller, so it names nothing of another tenant.
     #[must_use]
     pub fn detail(mut self, sentence: impl Into<String>) -> Self {
-        self.detail = Some(sentence.into());
+        self.0.document.detail = Some(sentence.into());
         self
     }
 
     /// Names a field; `pointer` is a URI fragment such as `#/spec/memory_mib`.
     #[must_use]
     pub fn field(mut self, pointer: impl Into<String>, sentence: impl Into<String>) -> Self {
-        self.errors.push(FieldError { pointer: pointer.into(), detail: sentence.into() });
+        self.0.document.errors.push(FieldError { pointer: pointer.into(), detail: sentence.into() });
         self
     }
 
@@ -96,7 +106,7 @@ impl Problem {
     #[must_use]
     pub fn with(mut self, name: &str, value: impl Into<Value>) -> Self {
         debug_assert!(!["type", "title", "status", "detail", "instance", "errors"].contains(&name), "{name} has a meaning of its own");
-        self.members.insert(name.to_owned(), value.into());
+        self.0.document.members.insert(name.to_owned(), value.into());
         self
     }
 
@@ -110,29 +120,36 @@ impl Problem {
     /// Adds a response header.
     #[must_use]
     pub fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
-        self.headers.insert(name, value);
+        self.0.headers.insert(name, value);
         self
     }
 
     /// The kind of this problem.
     pub fn kind(&self) -> ProblemType {
-        self.kind
+        self.0.document.kind
     }
 
     /// The fields that are wrong.
     pub fn errors(&self) -> &[FieldError] {
-        &self.errors
+        &self.0.document.errors
     }
 }
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.title)?;
-        self.detail.as_ref().map_or(Ok(()), |detail| write!(f, ": {detail}"))
+        f.write_str(self.0.document.title)?;
+        self.0.document.detail.as_ref().map_or(Ok(()), |detail| write!(f, ": {detail}"))
     }
 }
 
 impl std::error::Error for Problem {}
+
+/// As the document that the caller gets.
+impl Serialize for Problem {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.0.document.serialize(serializer)
+    }
+}
 
 impl From<ProblemType> for Problem {
     fn from(kind: ProblemType) -> Self {
@@ -142,13 +159,13 @@ impl From<ProblemType> for Problem {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let body = serde_json::to_vec(&self).expect("a problem has only string keys, so it is always JSON");
-        let mut response = (self.kind.status(), body).into_response();
+        let body = serde_json::to_vec(&self.0.document).expect("a problem has only string keys, so it is always JSON");
+        let mut response = (self.kind().status(), body).into_response();
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPE));
         // An error is about this caller and this moment; no cache may give it to another.
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        headers.extend(self.headers.clone());
+        headers.extend(self.0.headers.clone());
         response.extensions_mut().insert(self);
         response
     }
@@ -171,7 +188,7 @@ pub(crate) fn push_segment(pointer: &mut String, name: &str) {
 pub async fn finish(request: Request, next: Next) -> Response {
     let instance = request.extensions().get::<RequestId>().and_then(|id| instance(id.header_value()));
     let mut response = next.run(request).await;
-    let problem = match response.extensions_mut().remove::<Problem>() {
+    let mut problem = match response.extensions_mut().remove::<Problem>() {
         Some(problem) => problem,
         None => match ProblemType::from_status(response.status()) {
             Some(kind) if kind.status() == response.status() || kind == ProblemType::Internal => Problem::new(kind),
@@ -181,7 +198,8 @@ pub async fn finish(request: Request, next: Next) -> Response {
     let mut headers = std::mem::take(response.headers_mut());
     headers.remove(CONTENT_LENGTH);
     headers.remove(CONTENT_TYPE);
-    let mut finished = Problem { instance, ..problem }.into_response();
+    problem.0.document.instance = instance;
+    let mut finished = problem.into_response();
     for (name, value) in &headers {
         finished.headers_mut().entry(name).or_insert_with(|| value.clone());
     }

@@ -20,8 +20,6 @@ use domain::{
 };
 use projections::quota::Line;
 use serde::{Deserialize, Serialize};
-use serde_json::json;
-use std::collections::BTreeMap;
 use utoipa::ToSchema;
 
 /// Limits to be set; a dimension that is absent stays as it is.

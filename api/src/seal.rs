@@ -311,7 +311,8 @@ fn read(value: &Value) -> Option<(SealedField, Subject)> {
 /// What a sealed value is bound to.
 fn bound(tenant: Uuid, subject: Subject, sensitivity: Sensitivity, pointer: &str) -> Vec<u8> {
     let (kind, id) = (subject.kind().as_bytes(), subject.id(tenant));
-    let parts = [b"cirrus sealed field 1", tenant.as_bytes().as_slice(), kind, id.as_bytes(), sensitivity.as_str().as_bytes(), pointer.as_bytes()];
+    let parts =
+        [b"cirrus sealed field 1", tenant.as_bytes().as_slice(), kind, id.as_bytes(), sensitivity.as_str().as_bytes(), pointer.as_bytes()];
     length_prefixed(&parts)
 }
 
@@ -391,7 +392,13 @@ mod tests {
             field[SEALED][name] = value;
             field
         };
-        for bad in [with("v", json!(2)), with("for", json!("tenant")), with("for", json!("person:x")), with("as", json!("Secret")), with("more", json!(1))] {
+        for bad in [
+            with("v", json!(2)),
+            with("for", json!("tenant")),
+            with("for", json!("person:x")),
+            with("as", json!("Secret")),
+            with("more", json!(1)),
+        ] {
             assert!(read(&bad).is_none(), "{bad}");
         }
         let mut neighbour = good.clone();

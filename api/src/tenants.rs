@@ -4,7 +4,7 @@
 //! derived from the first's, so an opening that was cut in two goes on when it is sent again.
 
 use crate::{
-    answer::{TenantAnswer, tenant_path},
+    answer::TenantAnswer,
     asked::Asked,
     command::{Admitted, Decided, UnderWay, decode, under_way},
     position::page::PageKey,
@@ -27,8 +27,6 @@ use domain::{
 use projections::{page::ByCreation, tenants::TenantRow};
 use schemas::command::CommandRecord;
 use serde::{Deserialize, Serialize};
-use serde_json::json;
-use std::collections::BTreeMap;
 use utoipa::{IntoParams, ToSchema};
 
 /// A tenant to be opened.
@@ -188,7 +186,7 @@ pub async fn open(State(api): State<Api>, asked: Asked, body: JsonBody<NewTenant
             let digest = row.digest;
             (Decided { position: row.position, events: decode(&row.events)? }, digest, permit)
         }
-        Admitted::Ready(record, _permit) if asked.validate_only => return api.advise(&asked, &record).await,
+        Admitted::Ready(record, _permit) if asked.validate_only => return api.advise(&record).await,
         Admitted::Ready(record, permit) => match api.send(&asked, &record).await? {
             Some(decided) => (decided, record.digest, permit),
             None => return later(),
@@ -230,7 +228,7 @@ pub async fn list(State(api): State<Api>, asking: Asking, Parameters(paging): Pa
     let list = paging.list("GET /v1/tenants");
     let (after, limit) = view.walk(list)?;
     let rows = view.snapshot.tenants(only.as_deref(), by_creation(after)?, limit).await?;
-    view.page(list, rows, |row| created(row.created_seq, row.partition, row.id.0), TenantBody::from)
+    view.page(list, rows, |row| created(row.created_seq, row.partition, row.id.0), |row| Some(TenantBody::from(row)))
 }
 
 /// A place in the order of creation.
@@ -306,6 +304,7 @@ pub async fn resume(State(api): State<Api>, PathParameters(tenant): PathParamete
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::answer::tenant_path;
 
     #[test]
     fn a_tenant_is_found_where_its_opening_says() {

@@ -193,7 +193,7 @@ impl View {
         Ok((after, limit + 1))
     }
 
-    /// The answer with a page of the rows that were found; `key` names a row's place.
+    /// The answer with a page of the rows that were found; `key` names a row's place, `shape` shows it, or hides it from this caller.
     ///
     /// # Errors
     /// 400 as in [`walk`](Self::walk).
@@ -202,7 +202,7 @@ impl View {
         list: List<'_>,
         mut rows: Vec<R>,
         key: impl Fn(&R) -> PageKey,
-        shape: impl Fn(R) -> T,
+        shape: impl Fn(R) -> Option<T>,
     ) -> Result<Response, Problem> {
         let limit = limit(list.limit)? as usize;
         let more = rows.len() > limit;
@@ -210,7 +210,7 @@ impl View {
         let last = rows.last().filter(|_| more).map(key);
         let next = last.map(|last| self.tokens.issue_page(walk(&self.caller, list), &last));
         let position = self.token();
-        let page = Page { items: rows.into_iter().map(shape).collect(), next, position: position.clone() };
+        let page = Page { items: rows.into_iter().filter_map(shape).collect(), next, position: position.clone() };
         Ok(shown(&position, Json(page).into_response()))
     }
 }

@@ -2,6 +2,8 @@
 //!
 //! Time is an argument everywhere, so hours pass without waiting.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 use api::auth::jws::{self, JwsError};
 use api::auth::mint::{SigningKey, TokenContent};
 use api::auth::source::{GREATEST_AGE, KeySource, LEAST_INTERVAL};
@@ -89,12 +91,23 @@ impl Provider {
     }
 
     fn authenticator(&self) -> Authenticator {
-        let config = IssuerConfig { issuer: self.issuer.clone(), audience: "cirrus".into(), source: KeySource::Discovery, scope: Scope::Tenant(TENANT) };
+        let config = IssuerConfig {
+            issuer: self.issuer.clone(),
+            audience: "cirrus".into(),
+            source: KeySource::Discovery,
+            scope: Scope::Tenant(TENANT),
+        };
         Authenticator::new(vec![config], &http()).unwrap()
     }
 
     fn token(&self, key: &SigningKey) -> String {
-        let content = TokenContent { issuer: &self.issuer, audience: "cirrus", subject: "ada", name: Some("Ada L."), lifetime: Duration::from_secs(86_400) };
+        let content = TokenContent {
+            issuer: &self.issuer,
+            audience: "cirrus",
+            subject: "ada",
+            name: Some("Ada L."),
+            lifetime: Duration::from_secs(86_400),
+        };
         key.sign(content, at(Duration::ZERO)).unwrap()
     }
 }
@@ -183,7 +196,11 @@ async fn an_issuer_that_never_answered_gives_503_until_it_does() {
 
     provider.change(|answers| answers.status = StatusCode::OK);
 
-    assert_eq!(authenticator.caller(&provider.token(&key), at(LEAST_INTERVAL / 2)).await, Err(AuthError::Unavailable), "asked a moment ago");
+    assert_eq!(
+        authenticator.caller(&provider.token(&key), at(LEAST_INTERVAL / 2)).await,
+        Err(AuthError::Unavailable),
+        "asked a moment ago"
+    );
     assert!(authenticator.caller(&provider.token(&key), at(LEAST_INTERVAL)).await.is_ok());
 }
 
@@ -366,7 +383,10 @@ async fn a_token_cannot_choose_its_algorithm() {
         }
     }
     let twice = URL_SAFE_NO_PAD.encode(format!(r#"{{"alg":"EdDSA","alg":"none","kid":"{}"}}"#, issuer.kid));
-    assert_eq!(issuer.authenticator.caller(&format!("{twice}.{payload}.{signature}"), at(Duration::ZERO)).await, Err(JwsError::Malformed.into()));
+    assert_eq!(
+        issuer.authenticator.caller(&format!("{twice}.{payload}.{signature}"), at(Duration::ZERO)).await,
+        Err(JwsError::Malformed.into())
+    );
 }
 
 #[tokio::test]
@@ -409,7 +429,7 @@ fn a_configuration_that_would_let_strangers_in_is_refused() {
     let (platform, tenant) = (Scope::Platform, Scope::Tenant(TENANT));
     assert!(matches!(refused(vec![config("https://a", "c", platform), config("https://a", "c", tenant)]), ConfigError::Twice(_)));
     assert!(matches!(refused(vec![config("https://a", "", platform)]), ConfigError::NoAudience(_)));
-    assert!(matches!(refused(vec![config("http://a.example", "c", platform)]), ConfigError::Insecure(..)));
+    assert!(matches!(refused(vec![config("http://a.example", "c", platform)]), ConfigError::Insecure(_)));
 }
 
 #[test]

@@ -2,6 +2,8 @@
 //!
 //! What is signed with RS256, ES256 or EdDSA must get the oracle's verdict; everything else must be refused, valid or not.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 use api::auth::jws::{JwsError, Unverified};
 use api::auth::keys::KeySet;
 use base64::Engine;
@@ -81,7 +83,8 @@ fn every_wycheproof_vector_gets_its_verdict_or_is_refused() {
 #[test]
 fn the_cookbook_is_accepted_where_it_signs_with_rs256_in_compact_form() {
     let oracle = oracle("rfc7520_jws_jwk_cookbook.json");
-    let keys: Vec<Value> = oracle.as_object().unwrap().iter().filter(|(name, _)| name.starts_with("jwk/")).map(|(_, key)| key.clone()).collect();
+    let keys: Vec<Value> =
+        oracle.as_object().unwrap().iter().filter(|(name, _)| name.starts_with("jwk/")).map(|(_, key)| key.clone()).collect();
     assert_eq!(keys.len(), 6);
     let (set, refused) = KeySet::parse(json!({ "keys": keys }).to_string().as_bytes()).unwrap();
     assert_eq!((set.len(), refused.len()), (1, 5), "only the public RSA key is of use: {refused:?}");
@@ -100,7 +103,8 @@ fn the_cookbook_is_accepted_where_it_signs_with_rs256_in_compact_form() {
     assert_eq!(accepted, ["4_1 compact"]);
     let said = oracle["jws/4_1.rsa_v15_signature.json"]["input"]["payload"].as_str().unwrap();
     assert_eq!(verdicts["4_1 compact"], Ok(said.as_bytes().to_vec()));
-    for (name, reason) in [("4_2 compact", JwsError::Algorithm), ("4_3 compact", JwsError::Algorithm), ("4_4 compact", JwsError::Algorithm)] {
+    for (name, reason) in [("4_2 compact", JwsError::Algorithm), ("4_3 compact", JwsError::Algorithm), ("4_4 compact", JwsError::Algorithm)]
+    {
         assert_eq!(verdicts[name], Err(reason), "{name}");
     }
 }

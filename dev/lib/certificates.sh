@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # Sourced: what servers on 127.0.0.1 need for TLS and logins, for tests of just that.
 
 secured_user=cirrus

@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # Sourced: Kafka and PostgreSQL from Maven into the cache, checked against the pinned digests of maven/jars.sha256.
 
 cache=${CIRRUS_CACHE:-$repository/.cirrus/cache}
@@ -30,8 +31,10 @@ fetch_jars() {
   say "fetching Kafka and PostgreSQL"
   rm -rf "$new"
   mkdir -p "$new/jars" "$new/postgres"
-  mvn --quiet --batch-mode --file "$repository/dev/maven/pom.xml" "-Dmaven.repo.local=${MAVEN_REPO:-$cache/maven}" \
-    dependency:copy-dependencies "-DoutputDirectory=$new/jars" >"$log" 2>&1 </dev/null ||
+  rm -f "$log"
+  launch "$cache/fetch.pid" "$log" mvn --quiet --batch-mode --file "$repository/dev/maven/pom.xml" \
+    "-Dmaven.repo.local=${MAVEN_REPO:-$cache/maven}" dependency:copy-dependencies "-DoutputDirectory=$new/jars"
+  wait "$launched" ||
     die "Maven could not fetch the servers: $(reason "$log")"
   check_digests "$new/jars"
   unzip -p "$new"/jars/embedded-postgres-binaries-*.jar '*.txz' | tar --extract --xz --directory "$new/postgres" ||

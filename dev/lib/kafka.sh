@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # Sourced: one Kafka broker that is its own controller, with everything it keeps in one directory.
 # DIRECTORY/data is its log, DIRECTORY/pid who runs it, DIRECTORY/server.log what it says.
 

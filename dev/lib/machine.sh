@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # Sourced: messages, and what must be installed on the machine.
 
 repository=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
@@ -52,10 +53,12 @@ need_space() { # DIRECTORY MEBIBYTES
   ((free >= $2)) || die "disk full: $1 has $((free)) MiB left and needs $2: free some, or move CIRRUS_STATE and CIRRUS_CACHE"
 }
 
-# One line that says why the writer of LOG failed.
+# One line that says why the writer of LOG ended: the error of a Rust program with its causes, a full disk and the like, or its last line.
 reason() { # LOG
-  local line
-  line=$(grep -aim 1 -E 'no space left|address already in use|cannot allocate memory|outofmemory' "$1" ||
-    grep -am 1 -E '^(E:|error|\[ERROR\]|FATAL|Error)|[^a-z]FATAL:|Exception' "$1" || tail -n 1 "$1") 2>/dev/null
-  printf '%s (%s)' "${line:-it said nothing}" "$1"
+  local end line
+  end=$(tail -n 100 "$1" 2>/dev/null | tr -d '\0')
+  line=$(sed -n '/^Error: /,$p' <<<"$end" | tr -s ' \n' ' ')
+  [[ -n $line ]] || line=$(grep -i -E 'no space left|address already in use|cannot allocate memory|outofmemory' <<<"$end" | tail -n 1) ||
+    line=$(grep -E '^(E|error|\[ERROR\])|FATAL|ERROR|Exception' <<<"$end" | tail -n 1) || line=$(tail -n 1 <<<"$end")
+  printf '%s (%s)' "${line:-it says nothing}" "$1"
 }

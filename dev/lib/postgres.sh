@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # Sourced: one PostgreSQL server, with everything it keeps in one directory.
 # DIRECTORY/data is its cluster, DIRECTORY/pid who runs it, DIRECTORY/server.log what it says.
 
@@ -67,9 +68,10 @@ postgres_launch() { # DIRECTORY PORT [OPTION...]
   shift 2
   local options=(-D "$directory/data" -p "$port" -c listen_addresses=127.0.0.1 -c unix_socket_directories= -c max_connections=200)
   if [[ -f $directory/data/server.pem ]]; then options+=(-c ssl=on -c ssl_cert_file=server.pem -c ssl_key_file=server.pem); fi
-  # QUIT: the server ends its children and frees its memory, at once; KILL would leave a segment of shared memory.
-  death_signal=${death_signal:-QUIT} launch "$directory/pid" "$directory/server.log" \
-    "${postgres_as[@]}" "$servers/postgres/bin/postgres" "${options[@]}" "$@"
+  # Asked for again because a change of user makes the kernel forget it. QUIT: the server ends its children and frees its memory, at
+  # once; KILL would leave a segment of shared memory.
+  launch "$directory/pid" "$directory/server.log" \
+    "${postgres_as[@]:-setpriv}" --pdeathsig QUIT "$servers/postgres/bin/postgres" "${options[@]}" "$@"
 }
 
 # The lock file's last line says when connections are taken.

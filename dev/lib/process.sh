@@ -1,8 +1,9 @@
+# shellcheck shell=bash
 # Sourced: processes that end with this one, their pid files, and ports.
 
 # Starts COMMAND in the background, in a session of its own so that Ctrl-C reaches only this script, which stops things in order.
-# The kernel sends it $death_signal (KILL unless set; "clear": nothing) when this script dies, however it dies.
-# The pid file is there before COMMAND runs, so whatever survived can be found.
+# When this script dies, however it dies, the kernel kills COMMAND. The pid file is there before COMMAND runs, so whatever survived
+# can be found. LOG `-` is the terminal.
 launch() { # PIDFILE LOG COMMAND...
   {
     local pidfile=$1 log=$2 fd
@@ -12,35 +13,49 @@ launch() { # PIDFILE LOG COMMAND...
       fd=${fd##*/}
       if ((fd > 2 && fd < 255)); then exec {fd}>&-; fi
     done
-    echo "$BASHPID $(start_time "$BASHPID")" >"$pidfile"
-    exec setsid setpriv --pdeathsig "${death_signal:-KILL}" "$@" >>"$log" 2>&1 </dev/null
+    if [[ $log != - ]]; then exec >>"$log" 2>&1; fi
+    write_pidfile "$pidfile"
+    exec setsid setpriv --pdeathsig KILL "$BASH" -c "$launch_guard" "$$" "${launch_delay:-0}" "$@" </dev/null
   } &
   launched=$!
-  wait_until 10 recorded "$1" "$launched" || die "cannot write $1"
+  wait_until 10 recorded "$1" "$launched" || die "cannot write $1: is the disk full?"
+}
+
+# Whoever died before the kernel was asked to watch him is noticed by his child here.
+# shellcheck disable=SC2016 # expanded by the new process
+launch_guard='[[ $PPID == "$0" ]] || exit; [[ $1 == 0 ]] || sleep "$1"; shift; exec "$@"'
+
+write_pidfile() { # PIDFILE
+  local start_time
+  read_start_time "$BASHPID"
+  echo "$BASHPID $start_time" >"$1"
 }
 
 # Whether PIDFILE is that of PID, or PID has ended already.
 recorded() { # PIDFILE PID
-  local pid
+  local pid='' start_time
   { read -r pid _ <"$1"; } 2>/dev/null || true
-  [[ ${pid:-} == "$2" || -z $(start_time "$2") ]]
+  read_start_time "$2"
+  [[ $pid == "$2" || -z $start_time ]]
 }
 
-# When the process started, in clock ticks since boot: with the pid it names one process for ever. Nothing for a dead one.
-start_time() { # PID
+# Sets `start_time` to when the process started, in clock ticks since boot, which with the pid names one process for ever; to nothing
+# for a dead one. Without a new process, because it is asked many times a second.
+read_start_time() { # PID
   local stat fields
+  start_time=''
   { read -r stat <"/proc/$1/stat"; } 2>/dev/null || return 0
   read -ra fields <<<"${stat##*) }"
-  [[ ${fields[0]} == Z ]] || echo "${fields[19]}"
+  if [[ ${fields[0]} != Z ]]; then start_time=${fields[19]}; fi
 }
 
 # Whether the process of PIDFILE lives; a pid that meanwhile belongs to another process does not count.
 # Some kernels compute the start time anew at each reading and are off by a tick, so a second of difference is none.
 alive() { # PIDFILE
-  local pid started now
+  local pid started start_time
   { read -r pid started <"$1"; } 2>/dev/null || return 1
-  now=$(start_time "$pid")
-  [[ -n $started && -n $now ]] && ((now - started < 100 && started - now < 100))
+  read_start_time "$pid"
+  [[ -n $started && -n $start_time ]] && ((start_time - started < 100 && started - start_time < 100))
 }
 
 dead() { ! alive "$1"; }

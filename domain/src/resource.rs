@@ -4,10 +4,8 @@
 //!  Requested ─▶ creating ─ Provisioned ──────────────────────────▶ active ⇄ stopped      one step at a time:
 //!                  │                                                 │  ▲               Change, Start, Stop, Reboot, Attach, Detach
 //!                  ├─ ProvisioningFailed (nothing left) ─▶ failed    │  └── done, or StepFailed (back to what was before)
-//!                  │                                         ▲ │      │
-//!                  │                                 Cleaned │ │ RemainsFound
-//!                  │                                         │ ▼      │
-//!                  └─ ProvisioningAbandoned ─────────────▶ failing    └─ Vanished ─▶ lost
+//!                  └─ ProvisioningAbandoned ─▶ failing ─ Cleaned ─▶ failed
+//!                                                                    ├─ Vanished ─▶ lost
 //!  from every phase: DeleteRequested ─▶ deleting ─ Deleted ─▶ gone (only its id is remembered)
 //! ```
 //!
@@ -15,8 +13,7 @@
 //! - `generation` counts what is wanted; `observed_generation` follows when no step is left open.
 //! - The claim is made by the request, raised before a change and lowered after it, and released once: by `Deleted`, or by the failure of a
 //!   create of which nothing is left at the provider.
-//! - What comes too late changes nothing that is wanted (`ObservedLate`); when it says that something exists of what is gone or failed, it opens a
-//!   clean-up (`RemainsFound`).
+//! - What comes too late changes nothing that is wanted (`ObservedLate`); about something that is gone it opens a clean-up (`RemainsFound`).
 //! - Every step has a deadline in the chain's time. An overdue create is given up and cleaned up; an overdue change goes back; an overdue delete
 //!   or clean-up is shown as overdue and goes on until it is done or an operator resolves it.
 
@@ -110,7 +107,7 @@ pub enum ResourceEvent {
     Vanished { at: Timestamp },
     /// Something reported for a step that is not open any more. It changes nothing that is wanted.
     ObservedLate { intent: IntentId, observed: String },
-    /// Something of a resource that is gone, or whose create failed, turned up at the provider; `step` removes it. Nothing is claimed for it.
+    /// Something of a resource that is gone turned up at the provider; `step` removes it. Nothing is claimed for it.
     RemainsFound {
         kind: ServiceName,
         #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -11,10 +11,11 @@ mod sender;
 mod settings;
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rdkafka::ClientConfig;
-use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
+use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 
 pub use self::group::KafkaMembership;
 pub use self::settings::{KafkaSettings, SaslMechanism, SecurityProtocol, SettingsError};
@@ -23,6 +24,9 @@ use crate::log::{Consumer, Log, LogError, Producer, Sender, Source, Watermarks};
 
 /// How long a question to the broker may take.
 const ANSWER: Duration = Duration::from_secs(5);
+
+/// How long to wait before asking again for a leader.
+const BETWEEN_LEADERS: Duration = Duration::from_millis(50);
 
 /// How long a polling thread waits for events when it has nothing else to do: how late it notices that it was told something.
 const TURN: Duration = Duration::from_millis(50);
@@ -85,10 +89,21 @@ impl Log for KafkaLog {
     }
 }
 
-/// Asks the partition's leader for its ends.
-fn ends<C: rdkafka::consumer::ConsumerContext>(asking: &BaseConsumer<C>, topic: &str, partition: u32) -> rdkafka::error::KafkaResult<Watermarks> {
-    let (low, high) = asking.fetch_watermarks(topic, wire(partition), ANSWER)?;
-    Ok(Watermarks { low, high })
+/// Asks the partition's leader for its ends. A partition that was just made, or whose leader just died, has none for a moment.
+fn ends<C: ConsumerContext>(asking: &BaseConsumer<C>, topic: &str, partition: u32) -> KafkaResult<Watermarks> {
+    let deadline = Instant::now() + ANSWER;
+    loop {
+        match asking.fetch_watermarks(topic, wire(partition), ANSWER) {
+            Ok((low, high)) => return Ok(Watermarks { low, high }),
+            Err(error) if Instant::now() < deadline && is_between_leaders(&error) => std::thread::sleep(BETWEEN_LEADERS),
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+fn is_between_leaders(error: &KafkaError) -> bool {
+    use RDKafkaErrorCode::{LeaderNotAvailable, NotLeaderForPartition, UnknownTopicOrPartition};
+    matches!(error.rdkafka_error_code(), Some(LeaderNotAvailable | NotLeaderForPartition | UnknownTopicOrPartition))
 }
 
 /// Kafka counts partitions in signed numbers.

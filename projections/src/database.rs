@@ -1,10 +1,12 @@
 //! The way to PostgreSQL.
 
 use crate::{
+    build::Build,
     positions::{self, Follow},
     snapshot::{ReadError, Shown, Snapshot},
 };
 use deadpool_postgres::{Manager, ManagerConfig, Object, Pool, RecyclingMethod, Runtime, Timeouts};
+use journal::follower::StoredReader;
 use native_tls::{Certificate, TlsConnector};
 use postgres_native_tls::MakeTlsConnector;
 use serde::Deserialize;
@@ -101,6 +103,18 @@ impl Database {
     /// When none was free or could be made within five seconds.
     pub async fn client(&self) -> Result<Object, ReadError> {
         Ok(self.pool.get().await?)
+    }
+
+    /// Where whoever needs only the tail of the journal may begin to read it: what is older is in the current read models. Empty before any
+    /// read model was made.
+    ///
+    /// # Errors
+    ///
+    /// When PostgreSQL does not answer.
+    pub async fn checkpoints(&self) -> Result<Vec<StoredReader>, ReadError> {
+        let client = self.client().await?;
+        let builds = Build::all(&**client).await?;
+        Ok(Build::earliest(builds.iter().filter(|(_, current)| *current).map(|(build, _)| build)))
     }
 
     /// A consistent view that tells the positions of the partitions `shown`.

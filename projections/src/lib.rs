@@ -6,12 +6,18 @@
 //! 2. [`snapshot`]: how they are asked: one consistent view that knows the position it shows. The questions stand beside the tables they are
 //!    answered from, as methods of [`snapshot::Snapshot`].
 //! 3. [`positions`]: waiting until they have reached a position.
+//! 4. [`build`]: the one transaction that moves rows and checkpoints together; [`runner`]: who calls it, and when.
+//! 5. [`builds`]: filling a model anew beside the live one, and comparing the two by their [`digest`].
 
+pub mod build;
+pub mod builds;
 mod columns;
 pub mod commit;
 pub mod database;
+pub mod digest;
 pub mod grants;
 pub mod history;
+pub mod identity;
 pub mod model;
 pub mod open_work;
 pub mod operations;
@@ -20,5 +26,7 @@ pub mod platform;
 pub mod positions;
 pub mod quota;
 pub mod resources;
+pub mod runner;
 pub mod snapshot;
+mod source;
 pub mod tenants;

@@ -7,7 +7,7 @@
 use crate::{
     command::CommandRecord,
     event::{NAMES, current_version},
-    record::{Digest, WriterId},
+    record::Digest,
 };
 use domain::{
     event::CommandEvent,
@@ -252,21 +252,15 @@ fn count(description: &str) -> Value {
 }
 
 fn hex<const BYTES: usize>(description: &str) -> Value {
-    json!({ "type": "string", "pattern": format!("^[0-9a-fA-F]{{{}}}$", 2 * BYTES), "description": description })
+    json!({ "type": "string", "pattern": format!("^[0-9a-f]{{{}}}$", 2 * BYTES), "description": description })
 }
 
-macro_rules! hexadecimal {
-    ($($name:ident: $bytes:literal),*) => {$(
-        impl JsonSchema for $name {
-            fn schema_name() -> Cow<'static, str> {
-                stringify!($name).into()
-            }
+impl JsonSchema for Digest {
+    fn schema_name() -> Cow<'static, str> {
+        "Digest".into()
+    }
 
-            fn json_schema(_: &mut SchemaGenerator) -> Schema {
-                json_schema!({ "type": "string", "pattern": format!("^[0-9a-fA-F]{{{}}}$", 2 * $bytes) })
-            }
-        }
-    )*};
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "string", "pattern": "^[0-9a-f]{64}$" })
+    }
 }
-
-hexadecimal!(Digest: 32, WriterId: 16);

@@ -1,6 +1,6 @@
 //! Real servers for tests: a Kafka broker and a PostgreSQL, on free ports of 127.0.0.1.
 //!
-//! `shared()` is one server for all tests of a process, which keep apart by topic names ([`Kafka::unique`]) and databases
+//! `shared()` is one server for all tests of a process, which keep apart by topic names ([`Kafka::generation`], [`Kafka::unique`]) and databases
 //! ([`Postgres::database`]). `start()` is a server of a test's own, to stop and kill. `secured()` is one of its own that asks its clients
 //! for TLS and a password.
 //!
@@ -55,6 +55,11 @@ impl Kafka {
     /// A name, for a topic or a group, that no other test of this process uses.
     pub fn unique(&self, name: &str) -> String {
         format!("{name}-{}", next_number())
+    }
+
+    /// A journal's generation that no other test of this process uses: the topics of a journal are named by it.
+    pub fn generation(&self) -> u32 {
+        next_number()
     }
 
     /// PEM file with the authority that signed the certificate of a [`Kafka::secured`] broker.
@@ -164,7 +169,8 @@ impl Postgres {
             connection.await.expect("nothing aborts or panics the connection's task")
         };
         let worker = std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime needs only a few descriptors");
+            let runtime =
+                tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime needs only a few descriptors");
             runtime.block_on(run)
         });
         if let Err(error) = worker.join().expect("the thread returns its errors") {

@@ -1,5 +1,7 @@
 //! What was sealed can be opened, until somebody asks to be forgotten; then it is gone, for ever and everywhere.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 use api::seal::cipher::Key;
 use api::seal::schema::{Mark, SensitiveSchema};
 use api::seal::table::erase;
@@ -117,7 +119,8 @@ async fn a_tenant_that_is_gone_takes_its_people_and_secrets_along() {
     let new = Subjects { person: Some(Uuid::from_u128(77)), intent: Some(Uuid::from_u128(78)) };
     let refused = sealer().seal(&client, TENANT, new, &marks(), &mut spec()).await.unwrap_err();
     assert!(matches!(refused, SealError::Erased(Subject::Tenant)), "{refused}");
-    let left: i64 = client.query_one("SELECT count(*) FROM sealed_keys WHERE tenant = $1 AND wrapped IS NOT NULL", &[&TENANT]).await.unwrap().get(0);
+    let left: i64 =
+        client.query_one("SELECT count(*) FROM sealed_keys WHERE tenant = $1 AND wrapped IS NOT NULL", &[&TENANT]).await.unwrap().get(0);
     assert_eq!(left, 0);
     assert_eq!(sealer().open(&client, OTHER, &others).await.unwrap().complete().unwrap(), spec());
 }

@@ -15,6 +15,8 @@
 //! - Absence is believed only when no call may be under way.
 //! - Names are `cirrus-<intent that made it>` and never used again, so a late delete harms nothing.
 
+pub mod inbox;
+pub mod paced;
 pub mod plan;
 pub mod reporter;
 pub mod round;

@@ -1,6 +1,7 @@
 //! What a commit says about a resource.
 
 use super::{Done, resource_path};
+use crate::seal::redact;
 use axum::http::StatusCode;
 use domain::{
     Labels, Timestamp,
@@ -40,6 +41,7 @@ pub struct ResourceAnswer {
     pub name: Option<String>,
     /// For people and billing.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<std::collections::BTreeMap<String, String>>)]
     pub labels: Option<Labels>,
     /// The logical subscriber identity of the BSS.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -68,6 +70,7 @@ pub struct ResourceAnswer {
     pub attached_to: Option<ResourceId>,
     /// When it happened.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = DateTime)]
     pub at: Option<Timestamp>,
 }
 
@@ -80,6 +83,7 @@ pub struct StepAnswer {
     /// What is to be done: create, change, start, stop, reboot, attach, detach, clean_up, delete.
     pub work: &'static str,
     /// When it counts as overdue.
+    #[schema(value_type = String, format = DateTime)]
     pub deadline: Timestamp,
 }
 
@@ -200,7 +204,7 @@ impl ResourceAnswer {
     fn wanted(&mut self, generation: u64, terms: Option<&Terms>, at: Timestamp) {
         (self.generation, self.at) = (Some(generation), Some(at));
         if let Some(terms) = terms {
-            (self.spec, self.claim) = (Some(terms.spec.clone()), Some(terms.claim.clone()));
+            (self.spec, self.claim) = (Some(redact(&terms.spec)), Some(terms.claim.clone()));
         }
     }
 

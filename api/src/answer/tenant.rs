@@ -30,6 +30,7 @@ pub struct TenantAnswer {
     pub name: Option<String>,
     /// For people and billing.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<BTreeMap<String, String>>)]
     pub labels: Option<Labels>,
     /// open, suspended, closing or closed.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -48,6 +48,15 @@ pub enum KeyRefusal {
     Private,
 }
 
+/// A key that was left out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RefusedKey {
+    /// Its name, if it has one.
+    pub kid: Option<String>,
+    /// Why.
+    pub reason: KeyRefusal,
+}
+
 /// The text is no JWK set at all.
 #[derive(Debug, thiserror::Error)]
 #[error("it is not a JWK set")]
@@ -75,11 +84,11 @@ struct Jwk {
 }
 
 impl KeySet {
-    /// Reads a JWK set. Keys that cannot be used come back as the `kid` (if any) and the reason.
+    /// Reads a JWK set. Keys that cannot be used come back with the reason.
     ///
     /// # Errors
     /// [`NotAKeySet`] when it is not JSON, or not an object with a list of `keys`.
-    pub fn parse(json: &[u8]) -> Result<(Self, Vec<(Option<String>, KeyRefusal)>), NotAKeySet> {
+    pub fn parse(json: &[u8]) -> Result<(Self, Vec<RefusedKey>), NotAKeySet> {
         #[derive(Deserialize)]
         struct Set {
             keys: Vec<Value>,
@@ -90,7 +99,7 @@ impl KeySet {
             let kid = key.get("kid").and_then(Value::as_str).map(ToOwned::to_owned);
             match verifying_key(key) {
                 Ok(key) => keys.push(key),
-                Err(refusal) => refused.push((kid, refusal)),
+                Err(reason) => refused.push(RefusedKey { kid, reason }),
             }
         }
         Ok((Self { keys }, refused))
@@ -166,7 +175,7 @@ mod tests {
     fn refusal(key: Value) -> Option<KeyRefusal> {
         let (keys, refused) = KeySet::parse(json!({ "keys": [key] }).to_string().as_bytes()).unwrap();
         assert_eq!(keys.len() + refused.len(), 1);
-        refused.first().map(|(_, refusal)| *refusal)
+        refused.first().map(|refused| refused.reason)
     }
 
     fn with(mut key: Value, name: &str, value: Value) -> Value {
@@ -207,7 +216,11 @@ mod tests {
         assert_eq!(refusal(with(ed(), "crv", json!("Ed448"))), Some(KeyRefusal::Algorithm));
         assert_eq!(refusal(with(ec(), "y", ec()["x"].clone())), Some(KeyRefusal::Malformed), "not on the curve");
         for length in [0, 1, 31, 33, 64] {
-            assert_eq!(refusal(with(ed(), "x", json!(URL_SAFE_NO_PAD.encode(vec![1; length])))), Some(KeyRefusal::Malformed), "{length} bytes");
+            assert_eq!(
+                refusal(with(ed(), "x", json!(URL_SAFE_NO_PAD.encode(vec![1; length])))),
+                Some(KeyRefusal::Malformed),
+                "{length} bytes"
+            );
         }
         assert_eq!(refusal(with(rsa(256), "n", json!("*"))), Some(KeyRefusal::Malformed));
         assert_eq!(refusal(with(rsa(256), "n", json!(""))), Some(KeyRefusal::Length));
@@ -221,7 +234,7 @@ mod tests {
         let set = json!({"keys": [{"kty": "PQ"}, ec(), with(ed(), "use", json!("enc")), rsa(256)]}).to_string();
         let (keys, refused) = KeySet::parse(set.as_bytes()).unwrap();
         assert_eq!((keys.len(), refused.len()), (2, 2));
-        assert_eq!(refused[1], (Some("2".into()), KeyRefusal::Use));
+        assert_eq!(refused[1], RefusedKey { kid: Some("2".into()), reason: KeyRefusal::Use });
     }
 
     #[test]

@@ -5,7 +5,7 @@
 //! but never more than once in ten seconds, since anybody can send a token that names a key which nobody has. One request refreshes,
 //! the others go on with the keys they have or, lacking the one they need, wait for it.
 
-use super::keys::{KeySet, NotAKeySet};
+use super::keys::{KeySet, NotAKeySet, RefusedKey};
 use reqwest::{Client, Url, redirect};
 use serde::Deserialize;
 use std::fs;
@@ -180,7 +180,7 @@ impl IssuerKeys {
         };
         match fetched.and_then(|json| Ok(KeySet::parse(&json)?)) {
             Ok((keys, refused)) => {
-                for (kid, reason) in refused {
+                for RefusedKey { kid, reason } in refused {
                     tracing::debug!(issuer = self.issuer, kid, %reason, "left out a key of issuer {}: {reason}", self.issuer);
                 }
                 if keys.is_empty() {

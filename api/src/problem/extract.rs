@@ -79,9 +79,7 @@ pub fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<JsonBody<T>, Problem> 
         let pointer = pointer(error.path());
         let inner = error.into_inner();
         match inner.classify() {
-            Category::Data => {
-                Problem::new(ProblemType::InvalidBody).field(pointer, sentence(without_place(&inner.to_string())))
-            }
+            Category::Data => Problem::new(ProblemType::InvalidBody).field(pointer, sentence(without_place(&inner.to_string()))),
             Category::Syntax | Category::Eof | Category::Io => malformed(&inner),
         }
     })?;
@@ -143,7 +141,9 @@ mod tests {
     }
 
     fn refusal(body: &str) -> Problem {
-        parse::<Create>(body.as_bytes()).map(|read| (read.value.name, read.value.disks.iter().map(|disk| disk.gib).sum::<u32>())).unwrap_err()
+        parse::<Create>(body.as_bytes())
+            .map(|read| (read.value.name, read.value.disks.iter().map(|disk| disk.gib).sum::<u32>()))
+            .unwrap_err()
     }
 
     #[test]
@@ -222,6 +222,9 @@ mod tests {
         assert!(problem["detail"].as_str().unwrap().contains("limit"), "{problem}");
 
         let (status, problem) = send(get("/things/not-a-uuid")).await;
-        assert_eq!((status, problem), (StatusCode::NOT_FOUND, json!({"type": "/problems/not-found", "title": "There is nothing here", "status": 404})));
+        assert_eq!(
+            (status, problem),
+            (StatusCode::NOT_FOUND, json!({"type": "/problems/not-found", "title": "There is nothing here", "status": 404}))
+        );
     }
 }

@@ -339,7 +339,10 @@ mod tests {
         assert_eq!(refused(json!({ "patternProperties": { "^p": secret() } })), hidden("/patternProperties"));
         assert_eq!(refused(json!({ "not": { "properties": { "a": secret() } } })), hidden("/not"));
         assert_eq!(refused(json!({ "items": [secret()] })), hidden("/items"));
-        assert_eq!(refused(json!({ "properties": { "a": { "unevaluatedProperties": secret() } } })), hidden("/properties/a/unevaluatedProperties"));
+        assert_eq!(
+            refused(json!({ "properties": { "a": { "unevaluatedProperties": secret() } } })),
+            hidden("/properties/a/unevaluatedProperties")
+        );
         assert_eq!(refused(json!({ "allOf": [{ "$dynamicRef": "#x" }, secret()] })), hidden("/allOf/0/$dynamicRef"));
         assert_eq!(refused(json!({ KEYWORD: "Secret" })), SchemaError::Mark { pointer: format!("/{KEYWORD}") });
         for reference in ["https://example.org/s", "#anchor", "#/$defs/absent", "other.json#/a", "#/%24defs/a"] {

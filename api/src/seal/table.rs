@@ -92,7 +92,8 @@ impl MasterKeys {
             _ => Box::pin(self.key_or_new(client, tenant, Subject::Tenant)).await?,
         };
         let wrapped = wrapping.wrap(&Key::draw(), &subject.bound(tenant, wrapping.id()));
-        let statement = "INSERT INTO sealed_keys (tenant, kind, subject, wrapped, wrapped_by) VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING";
+        let statement =
+            "INSERT INTO sealed_keys (tenant, kind, subject, wrapped, wrapped_by) VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING";
         let id = subject.id(tenant);
         client.execute(statement, &[&tenant, &subject.kind(), &id, &wrapped, &wrapping.id().as_slice()]).await?;
         // Read back what stands there: another process may have been first.

@@ -144,7 +144,7 @@ impl Resource {
     pub fn evolve(&mut self, event: &E) -> Result<Fate, String> {
         use Phase::*;
         match event {
-            E::Requested(_) | E::RemainsRemoved { .. } => return Err(self.state()),
+            E::Requested(_) | E::RemainsFound { .. } | E::RemainsRemoved { .. } => return Err(self.state()),
             E::Provisioned { intent, at, .. } => {
                 self.close(*intent, |w| matches!(w, Work::Create))?;
                 self.done(Active, *at);
@@ -156,19 +156,12 @@ impl Resource {
             E::ProvisioningAbandoned { intent, step, at, .. } => {
                 let given_up = self.close(*intent, |w| matches!(w, Work::Create))?;
                 self.done(Failing, *at);
-                // Who reports a failure has ended its call; when time ran out one may still be under way.
-                let pending = given_up.pending.filter(|_| given_up.overdue);
-                self.step = Some(Step { pending, ..Step::open(step, Work::CleanUp) });
+                // A call of the create may still take effect; the clean-up waits for its deadline before it believes in absence.
+                self.step = Some(Step { pending: given_up.pending, ..Step::open(step, Work::CleanUp) });
             }
             E::Cleaned { intent, at } => {
                 self.close(*intent, |w| matches!(w, Work::CleanUp))?;
                 self.fail(*at);
-            }
-            E::RemainsFound { step, .. } => {
-                if self.phase != Failed || self.step.is_some() {
-                    return Err(self.state());
-                }
-                (self.phase, self.step) = (Failing, Some(Step::open(step, Work::CleanUp)));
             }
             E::ChangeRequested { generation, terms: after, step, at } => {
                 let before = Box::new(self.terms.clone());

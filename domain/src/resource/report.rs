@@ -81,20 +81,17 @@ impl Tenant {
         Ok(events)
     }
 
-    /// What is reported for a step that is not open: kept as a note; and if it says that something exists where nothing may be, that is removed.
+    /// What is reported for a step that is not open: kept as a note; and if it says that something of what is gone exists, that is removed.
     fn decide_late(&self, id: ResourceId, resource: Option<&Resource>, request: &Request, facts: Facts<'_>) -> Result<Vec<E>, Refusal> {
         let note = |intent: IntentId| E::ObservedLate { intent, observed: request.command.kind().to_owned() };
-        let nothing_is_left = match resource {
-            Some(r) => r.phase == Phase::Failed && r.step.is_none(),
-            None => !self.remains.contains_key(&id),
-        };
+        let gone = resource.is_none() && !self.remains.contains_key(&id);
         match &request.command {
-            Command::ReportDone { intent, external: Some(_), kind, zone, .. } if nothing_is_left => {
+            Command::ReportDone { intent, external: Some(_), kind, zone, .. } if gone => {
                 let step = opened(request, facts.now, seconds_for(&Work::CleanUp, Some(kind), facts));
                 Ok(vec![note(*intent), E::RemainsFound { kind: kind.clone(), zone: zone.clone(), made_by: *intent, step }])
             }
             Command::ReportDone { intent, .. } | Command::ReportFailed { intent, .. } => Ok(vec![note(*intent)]),
-            _ if resource.is_none() && nothing_is_left => Err(Refusal::NoSuchResource { resource: id }),
+            _ if gone => Err(Refusal::NoSuchResource { resource: id }),
             other => {
                 let intent = other.reported().and_then(|(_, intent)| intent).or(resource.map(|r| r.made_by));
                 Err(intent.map_or(Refusal::NoSuchResource { resource: id }, |intent| Refusal::StepNotOpen { intent }))

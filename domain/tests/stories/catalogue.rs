@@ -27,12 +27,7 @@ fn service(name: &str) -> Service {
 }
 
 fn measure(dimension: &str, field: Option<&str>) -> Measure {
-    Measure {
-        dimension: dimension.parse().unwrap(),
-        unit: "1".to_owned(),
-        meaning: dimension.to_owned(),
-        field: field.map(str::to_owned),
-    }
+    Measure { dimension: dimension.parse().unwrap(), unit: "1".to_owned(), meaning: dimension.to_owned(), field: field.map(str::to_owned) }
 }
 
 fn change(field: &str, grows_only: bool) -> Change {
@@ -64,21 +59,13 @@ pub fn services() -> Vec<Service> {
             ..service("volume")
         },
         Service { dimensions: vec![measure("networks", None)], ..service("network") },
-        Service {
-            attaches_to: Some("server".parse().unwrap()),
-            dimensions: vec![measure("public_ips", None)],
-            ..service("public_ip")
-        },
+        Service { attaches_to: Some("server".parse().unwrap()), dimensions: vec![measure("public_ips", None)], ..service("public_ip") },
         Service {
             references: vec![reference("peers", "security_group")],
             changes: vec![change("peers", false)],
             ..service("security_group")
         },
         Service { levels: Levels { cell: false, tenant: true }, ..service("bucket") },
-        Service {
-            dimensions: vec![measure("units", Some("units"))],
-            changes: vec![change("units", false)],
-            ..service("pool")
-        },
+        Service { dimensions: vec![measure("units", Some("units"))], changes: vec![change("units", false)], ..service("pool") },
     ]
 }

@@ -34,34 +34,22 @@ pub struct Chain {
 pub struct Commit {
     seq: u64,
     time: Timestamp,
-    platform_seq: u64,
-    command: (CommandId, u64, Origin, i64),
+    command: (CommandId, u64),
     pub events: Vec<Event>,
 }
 
 impl Commit {
     fn borrowed(&self) -> Committed<'_> {
-        Committed {
-            seq: self.seq,
-            time: self.time,
-            platform_seq: self.platform_seq,
-            command: Some(self.command),
-            events: &self.events,
-        }
+        Committed { seq: self.seq, time: self.time, command: Some(self.command), events: &self.events }
     }
 }
 
 impl Chain {
     /// Decides a request, folds the commit and keeps it.
-    fn submit(&mut self, request: &Request, origin: Origin, facts: Facts<'_>, platform_seq: u64) -> Vec<Event> {
+    fn submit(&mut self, request: &Request, origin: Origin, facts: Facts<'_>) -> Vec<Event> {
         let events = self.state.handle(request, origin, facts);
-        let commit = Commit {
-            seq: self.log.len() as u64 + 1,
-            time: facts.now,
-            platform_seq,
-            command: (request.id, request.fingerprint, origin, self.state.next[origin as usize]),
-            events: events.clone(),
-        };
+        let commit =
+            Commit { seq: self.log.len() as u64 + 1, time: facts.now, command: (request.id, request.fingerprint), events: events.clone() };
         self.state.apply(commit.borrowed()).unwrap_or_else(|e| panic!("decided, yet {e}: {events:#?}"));
         self.log.push(commit);
         events
@@ -331,12 +319,9 @@ impl Cloud {
         let events = match request.tenant {
             None => {
                 let platform = Platform::default();
-                self.platform.submit(request, origin, facts(&platform), 0)
+                self.platform.submit(request, origin, facts(&platform))
             }
-            Some(_) => {
-                let seq = self.platform.log.len() as u64;
-                self.chain.submit(request, origin, facts(&self.platform.state.platform), seq)
-            }
+            Some(_) => self.chain.submit(request, origin, facts(&self.platform.state.platform)),
         };
         Answer { id: request.id, events }
     }

@@ -1,9 +1,6 @@
 //! Who may do what: every command that people send, by every role.
 
-use crate::{
-    catalogue,
-    cloud::*,
-};
+use crate::{catalogue, cloud::*};
 use domain::{
     catalogue::Action,
     command::{Command, LifecycleFact, Origin, Verdict},
@@ -81,14 +78,13 @@ fn sample(kind: &str, cloud: &Cloud, stage: &Stage) -> (Command, Needs) {
             (Command::ResolveStep { resource: stage.busy, intent, verdict: Verdict::Done, reason: "seen".to_owned() }, Operator)
         }
         "correct_lifecycle" => (correct(server, LifecycleFact::Provisioned, cloud.now), Operator),
-        "report_pending" => (
-            Command::ReportPending { resource: stage.busy, intent, worker: "w".to_owned(), epoch: 1, call_deadline: cloud.now },
-            Worker,
-        ),
-        "report_done" => (Command::ReportDone { resource: stage.busy, intent, external: None, kind: crate::cloud::kind("server"), zone: None }, Worker),
-        "report_failed" => {
-            (Command::ReportFailed { resource: stage.busy, intent, problem: "no".to_owned(), remains: false }, Worker)
+        "report_pending" => {
+            (Command::ReportPending { resource: stage.busy, intent, worker: "w".to_owned(), epoch: 1, call_deadline: cloud.now }, Worker)
         }
+        "report_done" => {
+            (Command::ReportDone { resource: stage.busy, intent, external: None, kind: crate::cloud::kind("server"), zone: None }, Worker)
+        }
+        "report_failed" => (Command::ReportFailed { resource: stage.busy, intent, problem: "no".to_owned(), remains: false }, Worker),
         "report_attempt" => (Command::ReportAttempt { resource: stage.busy, intent, attempts: 1, problem: "no".to_owned() }, Worker),
         "report_vanished" => (vanished(server), Worker),
         "deadline_passed" => (Command::DeadlinePassed { resource: stage.busy, intent }, Worker),
@@ -113,7 +109,11 @@ fn all_kinds() -> Vec<String> {
 fn lacks_rights(refusal: &Refusal) -> bool {
     matches!(
         refusal,
-        Refusal::Forbidden { .. } | Refusal::OperatorsOnly | Refusal::WorkersOnly | Refusal::NoSuchResource { .. } | Refusal::NoSuchCell { .. }
+        Refusal::Forbidden { .. }
+            | Refusal::OperatorsOnly
+            | Refusal::WorkersOnly
+            | Refusal::NoSuchResource { .. }
+            | Refusal::NoSuchCell { .. }
     )
 }
 
@@ -276,7 +276,8 @@ fn a_foreign_cell_and_resource_look_like_absent_ones() {
 fn who_reports_may_not_order() {
     let mut cloud = Cloud::open();
     let server = cloud.server();
-    for command in [delete(server), act(server, Action::Stop), rename(server, "mine"), cloud.order("server").into(), close(true), suspend()] {
+    for command in [delete(server), act(server, Action::Stop), rename(server, "mine"), cloud.order("server").into(), close(true), suspend()]
+    {
         let answer = cloud.reports(command);
         assert!(answer.refusal().is_some_and(lacks_rights), "{answer:?}");
     }

@@ -45,7 +45,12 @@ const CASES: [Case; 13] = [
         limits: &[('b', 10), ('c', 10)],
     },
     Case { name: "2: the tenant's own resource finds the tenant full", given: &AFTER_1, when: &[(Claim('a', 2), TENANT)], limits: &[] },
-    Case { name: "3: a cell can be created in a full tenant", given: &AFTER_1, when: &[(Create('d', None), ACCEPTED)], limits: &[('d', 10)] },
+    Case {
+        name: "3: a cell can be created in a full tenant",
+        given: &AFTER_1,
+        when: &[(Create('d', None), ACCEPTED)],
+        limits: &[('d', 10)],
+    },
     Case {
         name: "4: a new cell under its own limit finds the tenant full",
         given: &[Limit('a', 20), Claim('a', 4), Claim('b', 8), Claim('c', 8), Create('d', None)],
@@ -79,7 +84,12 @@ const CASES: [Case; 13] = [
         when: &[(Claim('c', 2), TENANT)],
         limits: &[],
     },
-    Case { name: "8: a cell's limit is not set above the tenant's", given: &[Limit('a', 20)], when: &[(Limit('b', 30), ABOVE)], limits: &[('b', 10)] },
+    Case {
+        name: "8: a cell's limit is not set above the tenant's",
+        given: &[Limit('a', 20)],
+        when: &[(Limit('b', 30), ABOVE)],
+        limits: &[('b', 10)],
+    },
     Case { name: "9: nor is a cell created with one", given: &[Limit('a', 20)], when: &[(Create('d', Some(30)), ABOVE)], limits: &[] },
     Case {
         name: "10: a default above the tenant's limit gives the tenant's limit",
@@ -193,7 +203,8 @@ fn a_refusal_says_level_dimension_limit_used_and_asked() {
     let mut board = Board::new();
     board.play(Limit('a', 20)).accepted();
     board.play(Claim('b', 7)).accepted();
-    let refusal = |level, limit, used, asked| Refusal::QuotaExceeded { level, dimension: dimension("units"), limit: Limit::At(limit), used, asked };
+    let refusal =
+        |level, limit, used, asked| Refusal::QuotaExceeded { level, dimension: dimension("units"), limit: Limit::At(limit), used, asked };
     board.play(Claim('b', 4)).is_refused(refusal(Level::Cell, 10, 7, 4));
     board.play(Claim('a', 14)).is_refused(refusal(Level::Tenant, 20, 7, 14));
 }

@@ -18,21 +18,26 @@ use serde_json::json;
 fn an_external_reference_belongs_to_one_tenant_for_ever() {
     let mut cloud = Cloud::open();
     cloud.runs(reserve("acme", Default::default())).is_refused(Refusal::ReferenceTaken { reference: "acme".to_owned() });
-    cloud.asks("olga", close(true)).is("tenant.closing_began");
-    cloud.reports(close(true)).is("cell.closed cell.closed tenant.closed");
+    cloud.asks("olga", close(true)).is("cell.closed cell.closed tenant.closed");
     cloud.runs(reserve("acme", Default::default())).is("refused: reference_taken");
 }
 
 #[test]
 fn a_tenant_opens_with_what_was_reserved_whoever_asks_for_it() {
     let mut cloud = Cloud::open();
-    cloud.runs(Command::SetDefaultQuota { tenant: limits([("units", Limit::At(7)), ("servers", Limit::At(3))]), cell: Limits::new() }).accepted();
-    let Command::ReserveTenant { reference, name, administrator, clock, labels, cell_default, .. } = reserve("beta", Default::default()) else {
+    cloud
+        .runs(Command::SetDefaultQuota { tenant: limits([("units", Limit::At(7)), ("servers", Limit::At(3))]), cell: Limits::new() })
+        .accepted();
+    let Command::ReserveTenant { reference, name, administrator, clock, labels, cell_default, .. } = reserve("beta", Default::default())
+    else {
         unreachable!()
     };
     let own = limits([("servers", Limit::Unlimited)]);
-    let beta: TenantId =
-        cloud.runs(Command::ReserveTenant { reference, name, administrator, clock, labels, limits: own, cell_default }).accepted().id.into();
+    let beta: TenantId = cloud
+        .runs(Command::ReserveTenant { reference, name, administrator, clock, labels, limits: own, cell_default })
+        .accepted()
+        .id
+        .into();
     // A later default does not concern what is reserved.
     cloud.runs(Command::SetDefaultQuota { tenant: Limits::new(), cell: Limits::new() }).accepted();
     let open = cloud.request(person("stranger"), Some(beta), Command::OpenTenant {});

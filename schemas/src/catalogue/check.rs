@@ -205,7 +205,10 @@ fn bounded(spec: &Spec) -> Result<(), Vec<Violation>> {
             return Err(vec![Violation::new(ROOT, format!("holds more than {MOST_VALUES} values"))]);
         };
         left = rest;
-        level = level.into_iter().flat_map(|v| v.as_array().into_iter().flatten().chain(v.as_object().into_iter().flat_map(|o| o.values()))).collect();
+        level = level
+            .into_iter()
+            .flat_map(|v| v.as_array().into_iter().flatten().chain(v.as_object().into_iter().flat_map(|o| o.values())))
+            .collect();
     }
     Err(vec![Violation::new(ROOT, format!("is nested deeper than {DEEPEST} levels"))])
 }

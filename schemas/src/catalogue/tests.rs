@@ -2,6 +2,7 @@
 
 use super::*;
 use domain::{id::ServiceName, quota::Amounts};
+use proptest::prelude::*;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
@@ -284,4 +285,76 @@ fn a_schema_that_does_not_compile_gives_an_error_and_no_panic() {
     assert!(!review(&service).is_empty());
     service.spec = json!(true);
     assert!(!review(&service).is_empty());
+}
+
+/// Any JSON that a stranger may send.
+fn anything() -> impl Strategy<Value = Value> {
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<u64>().prop_map(Value::from),
+        any::<f64>().prop_map(Value::from),
+        (0u64..100).prop_map(Value::from),
+        ".{0,20}".prop_map(Value::from),
+        Just(json!(NETWORK)),
+        Just(json!({ SEALED: "x" })),
+    ];
+    leaf.prop_recursive(4, 32, 4, |inner| {
+        let fields = proptest::collection::btree_map(".{0,10}", inner.clone(), 0..4);
+        let list = proptest::collection::vec(inner, 0..4).prop_map(Value::from);
+        prop_oneof![list, fields.prop_map(|fields| Value::Object(fields.into_iter().collect()))]
+    })
+}
+
+/// A spec with anything in some of the fields of the services.
+fn nearly_a_spec() -> impl Strategy<Value = Value> {
+    const FIELDS: &[&str] =
+        &["vcpus", "memory_mib", "image", "flavor", "networks", "contact", "size_gib", "cidr", "ip_version", "rules", "x"];
+    let good = json!({
+        "server": { "vcpus": 2, "memory_mib": 4096, "image": "debian-13", "networks": [NETWORK] },
+        "volume": { "size_gib": 10 },
+        "network": { "cidr": "10.0.0.0/16" },
+        "public_ip": { "ip_version": 6 },
+        "bucket": {},
+        "security_group": { "rules": [{ "direction": "egress", "protocol": "any" }] },
+    });
+    let good: Vec<Value> = good.as_object().unwrap().values().cloned().collect();
+    let changes = proptest::collection::vec((proptest::sample::select(FIELDS), proptest::option::of(anything())), 0..3);
+    (proptest::sample::select(good), changes).prop_map(|(mut spec, changes)| {
+        let fields = spec.as_object_mut().unwrap();
+        for (field, value) in changes {
+            match value {
+                Some(value) => drop(fields.insert(field.to_owned(), value)),
+                None => drop(fields.remove(field)),
+            }
+        }
+        spec
+    })
+}
+
+#[test]
+fn whatever_is_accepted_can_be_counted_and_followed() {
+    let checks: Vec<(Service, SpecCheck)> = bundled().into_iter().map(|s| (s.clone(), SpecCheck::new(&s).unwrap())).collect();
+    proptest!(|(spec in nearly_a_spec(), before in nearly_a_spec(), flavor in any::<bool>())| {
+        for (service, check) in &checks {
+            if check.check(&spec, flavor).is_ok() || check.check_change(&before, &spec).is_ok() {
+                prop_assert!(service.claim(&spec).is_ok(), "{}: {spec}", service.name);
+                prop_assert!(service.references(&spec).is_ok(), "{}: {spec}", service.name);
+            }
+            if check.check_change(&before, &spec).is_ok() {
+                prop_assert_eq!(check.check_change(&spec, &spec), Ok(()), "what is stored can be sent back: {}", spec);
+            }
+        }
+    });
+}
+
+#[test]
+fn no_json_makes_the_check_fall_over() {
+    let checks: Vec<SpecCheck> = bundled().iter().map(|s| SpecCheck::new(s).unwrap()).collect();
+    proptest!(|(spec in anything(), before in anything())| {
+        for check in &checks {
+            prop_assert!(check.check(&spec, false).err().is_none_or(|v| !v.is_empty() && v.len() <= 100));
+            prop_assert!(check.check_change(&before, &spec).err().is_none_or(|v| !v.is_empty() && v.len() <= 101));
+        }
+    });
 }

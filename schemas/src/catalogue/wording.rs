@@ -71,7 +71,8 @@ fn fragment(pointer: &str) -> String {
         match byte {
             b'#' if i == 0 => text.push('#'),
             b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' => text.push(byte.into()),
-            b'-' | b'.' | b'_' | b'~' | b'!' | b'$' | b'&' | b'\'' | b'(' | b')' | b'*' | b'+' | b',' | b';' | b'=' | b':' | b'@' | b'/' | b'?' => {
+            b'-' | b'.' | b'_' | b'~' | b'!' | b'$' | b'&' | b'\'' | b'(' | b')' | b'*' | b'+' | b',' | b';' | b'=' | b':' | b'@'
+            | b'/' | b'?' => {
                 text.push(byte.into());
             }
             _ => write!(text, "%{byte:02X}").expect("a String takes everything"),

@@ -221,12 +221,15 @@ impl Shelf {
     }
 }
 
+/// When an object changed, and what it was until then; nothing if it did not exist.
+type Change = (DateTime<Utc>, Option<Arc<Kept>>);
+
 /// What objects were before they changed, as far back as the longest lag.
 #[derive(Debug, Default)]
 struct Past {
     keep: Duration,
-    /// By serial, oldest first: when it changed, and what it was until then (nothing: it did not exist).
-    changed: BTreeMap<u64, VecDeque<(DateTime<Utc>, Option<Arc<Kept>>)>>,
+    /// By serial, oldest first.
+    changed: BTreeMap<u64, VecDeque<Change>>,
     order: VecDeque<(DateTime<Utc>, u64)>,
     /// Serials by id of what has changed, for what is gone by now.
     ids: HashMap<String, u64>,

@@ -48,23 +48,12 @@ pub enum Task {
     Stop,
     /// Stop and start it.
     Reboot,
-    /// Attach it.
-    Attach(Other),
+    /// Attach it to the server with this id at the provider; none when nobody knows the id.
+    Attach(Option<String>),
     /// Detach it.
     Detach,
     /// Delete it, or what is left of it.
     Delete,
-}
-
-/// The other side of an attachment.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Other {
-    /// Its name at the provider comes from this intent.
-    pub made_by: IntentId,
-    /// Its kind.
-    pub kind: ServiceName,
-    /// Its zone, for zonal kinds.
-    pub zone: Option<ZoneName>,
 }
 
 /// What was seen at the provider.
@@ -72,8 +61,6 @@ pub struct Other {
 pub struct Seen {
     /// Everything of the resource's kind that carries its name, oldest first.
     pub objects: Vec<Object>,
-    /// The other side of an attachment.
-    pub other: Option<Object>,
     /// True when this worker has made the step's call and it was accepted.
     pub called: bool,
 }
@@ -194,11 +181,11 @@ fn alter(job: &Job, task: &Task, object: &Object, seen: &Seen) -> Next {
         // Looking does not tell whether a reboot happened: one that was not answered is asked for again.
         Task::Reboot if seen.called => done,
         Task::Reboot => act(Action::Reboot),
-        Task::Attach(_) => match (&seen.other, &object.attached_to) {
-            (Some(other), Some(now)) if *now == other.id => done,
+        Task::Attach(server) => match (server, &object.attached_to) {
+            (Some(server), Some(now)) if now == server => done,
             (_, Some(_)) => Next::Failed { problem: "the provider has it attached to something else".to_owned(), remains: false },
-            (Some(other), None) => act(Action::Attach { server: other.id.clone() }),
-            (None, None) => Next::Failed { problem: "what it is to be attached to is gone from the provider".to_owned(), remains: false },
+            (Some(server), None) => act(Action::Attach { server: server.clone() }),
+            (None, None) => Next::Failed { problem: "the provider does not know what it is to be attached to".to_owned(), remains: false },
         },
         Task::Detach if object.attached_to.is_none() => done,
         Task::Detach => act(Action::Detach),

@@ -59,8 +59,6 @@ pub struct Round<'a> {
     pub provider: &'a dyn Provider,
     /// The place's name at the provider: a zone, or the region.
     pub place: &'a str,
-    /// The region's name at the provider, for what has no zone.
-    pub region: &'a str,
     /// Where reports go.
     pub reporter: &'a dyn Reporter,
     /// This worker process.
@@ -76,7 +74,7 @@ impl Round<'_> {
         // Each pass makes at most one call, and a step needs few; the bound only guards against a provider that contradicts itself.
         for _ in 0..8 {
             let seen = match just_made.take() {
-                Some(object) => Seen { objects: vec![object], other: None, called },
+                Some(object) => Seen { objects: vec![object], called },
                 None => match self.look(&job, called).await {
                     Ok(seen) => seen,
                     Err(problem) => return self.again(TimeDelta::seconds(1), Some(problem)),
@@ -130,14 +128,7 @@ impl Round<'_> {
     async fn look(&self, job: &Job, called: bool) -> Result<Seen, String> {
         let mut objects = self.find(self.place, provider_name(job.made_by), job.kind.as_str()).await?;
         objects.sort_by(|a, b| (a.created_at, &a.id).cmp(&(b.created_at, &b.id)));
-        let other = match &job.task {
-            Task::Attach(other) => {
-                let place = other.zone.as_ref().map_or(self.region, |z| z.as_str());
-                self.find(place, provider_name(other.made_by), other.kind.as_str()).await?.into_iter().next()
-            }
-            _ => None,
-        };
-        Ok(Seen { objects, other, called })
+        Ok(Seen { objects, called })
     }
 
     async fn find(&self, place: &str, name: String, kind: &str) -> Result<Vec<Object>, String> {

@@ -2,15 +2,16 @@
 
 use super::{
     plan::Job,
-    round::{Ended, Reported, Reporter, Round, report_id},
+    round::{Ended, Reporter, Round, report_id},
 };
 use crate::provider::Provider;
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::TimeDelta;
 use domain::{
     command::Command,
-    id::{CommandId, IntentId, ZoneName},
+    id::{IntentId, ZoneName},
 };
 use futures::future::BoxFuture;
+use projections::open_work::ByDeadline;
 use rand::RngExt;
 use std::{
     collections::{HashMap, HashSet},
@@ -22,7 +23,6 @@ use tokio::{
     task::JoinSet,
     time::Instant,
 };
-use uuid::Uuid;
 
 /// The inbox is read again at least this often, so that a lost wake-up costs no more than this.
 const RESCAN: Duration = Duration::from_secs(5);
@@ -34,7 +34,7 @@ const BREATH: Duration = Duration::from_millis(10);
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Jobs read from the inbox at a time.
-const PAGE: i64 = 500;
+const PAGE: u32 = 500;
 
 /// A step in the inbox.
 #[derive(Debug, Clone)]
@@ -43,15 +43,19 @@ pub struct Open {
     pub job: Job,
     /// The seq of its chain at which this was so.
     pub seq: u64,
+    /// Its place in the list.
+    pub place: ByDeadline,
 }
 
 /// Where a place's open work comes from: a read model in production, a fold in the simulation.
 pub trait Inbox: Send + Sync {
     /// Open steps of a place (a zone, or what has none) behind `after`, at most `limit`, in an order that never changes.
-    fn open<'a>(&'a self, zone: Option<&'a ZoneName>, after: Option<&'a Open>, limit: i64) -> BoxFuture<'a, Result<Vec<Open>, Unreadable>>;
-
-    /// Open steps of a place whose deadline has passed and that are not marked as overdue.
-    fn overdue<'a>(&'a self, zone: Option<&'a ZoneName>, now: DateTime<Utc>, limit: i64) -> BoxFuture<'a, Result<Vec<Open>, Unreadable>>;
+    fn open<'a>(
+        &'a self,
+        zone: Option<&'a ZoneName>,
+        after: Option<ByDeadline>,
+        limit: u32,
+    ) -> BoxFuture<'a, Result<Vec<Open>, Unreadable>>;
 }
 
 /// The inbox cannot be read now; it is tried again.
@@ -95,13 +99,8 @@ impl Worker {
         let mut running: JoinSet<(Job, Ended)> = JoinSet::new();
         let mut busy: HashSet<IntentId> = HashSet::new();
         let mut later: HashMap<IntentId, Later> = HashMap::new();
-        let mut deadlines_at = Instant::now();
         while !*stop.borrow() {
             let now = Instant::now();
-            if now >= deadlines_at {
-                deadlines_at = now + RESCAN;
-                this.report_overdue().await;
-            }
             let open = this.start_rounds(&mut running, &mut busy, &later).await;
             later.retain(|intent, _| open.contains(intent) || busy.contains(intent));
             let next = later.values().map(|l| l.at).filter(|at| *at > now).min().unwrap_or(now + RESCAN).min(now + RESCAN);
@@ -127,9 +126,9 @@ impl Worker {
         later: &HashMap<IntentId, Later>,
     ) -> HashSet<IntentId> {
         let mut open = HashSet::new();
-        let mut last: Option<Open> = None;
+        let mut last: Option<ByDeadline> = None;
         loop {
-            let page = match self.inbox.open(self.zone.as_ref(), last.as_ref(), PAGE).await {
+            let page = match self.inbox.open(self.zone.as_ref(), last, PAGE).await {
                 Ok(page) => page,
                 Err(problem) => {
                     tracing::warn!(worker = self.name, %problem, "{problem}");
@@ -137,7 +136,7 @@ impl Worker {
                 }
             };
             let now = Instant::now();
-            for Open { job, seq } in &page {
+            for Open { job, seq, .. } in &page {
                 open.insert(job.intent);
                 let waits = later.get(&job.intent).is_some_and(|l| {
                     let stale = l.passed.is_some_and(|(passed, since)| *seq < passed && since.elapsed() < PATIENCE);
@@ -152,7 +151,7 @@ impl Worker {
             if page.len() < PAGE as usize {
                 return open;
             }
-            last = page.into_iter().last();
+            last = page.last().map(|open| open.place);
         }
     }
 
@@ -160,7 +159,6 @@ impl Worker {
         let round = Round {
             provider: self.provider.as_ref(),
             place: self.zone.as_ref().map_or(self.region.as_str(), ZoneName::as_str),
-            region: &self.region,
             reporter: self.reporter.as_ref(),
             worker: &self.name,
         };
@@ -203,23 +201,6 @@ impl Worker {
             }
         };
         later.insert(job.intent, next);
-    }
-
-    /// Tells the decider which deadlines have passed; it decides by the chain's time.
-    async fn report_overdue(&self) {
-        let now = self.reporter.now();
-        match self.inbox.overdue(self.zone.as_ref(), now, PAGE).await {
-            Ok(overdue) => {
-                for Open { job, .. } in overdue {
-                    let report = Command::DeadlinePassed { resource: job.resource, intent: job.intent };
-                    let id = CommandId(Uuid::new_v5(&job.intent.0, now.timestamp().to_string().as_bytes()));
-                    if let Reported::Refused(refusal, _) = self.reporter.report(&job, id, report).await {
-                        tracing::debug!(worker = self.name, resource = %job.resource, %refusal, "the deadline was not accepted: {refusal}");
-                    }
-                }
-            }
-            Err(problem) => tracing::warn!(worker = self.name, %problem, "{problem}"),
-        }
     }
 }
 

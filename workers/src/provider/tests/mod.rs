@@ -5,7 +5,6 @@ mod faults;
 mod http;
 mod objects;
 mod repeatability;
-mod zz;
 
 use std::time::{Duration, SystemTime};
 

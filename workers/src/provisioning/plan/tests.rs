@@ -153,11 +153,9 @@ fn power_follows_what_is_wanted() {
 
 #[test]
 fn a_volume_is_attached_to_the_right_server_or_not_at_all() {
-    let other = Other { made_by: IntentId(Uuid::from_u128(9)), kind: "server".parse().unwrap(), zone: None };
-    let job = job(Task::Attach(other));
-    let server = Some(object("s"));
+    let job = job(Task::Attach(Some("s".into())));
     let attached_to = |id: Option<&str>| Object { attached_to: id.map(str::to_owned), ..object("v") };
-    let seen = |v: Object| Seen { objects: vec![v], other: server.clone(), called: false };
+    let seen = |v: Object| there(vec![v]);
     check(&job, &seen(attached_to(Some("s"))), done("v"));
     check(&job, &seen(attached_to(None)), Next::Call(Call::Act(Box::new(object("v")), Action::Attach { server: "s".into() })));
     assert!(matches!(plan(&job, &seen(attached_to(Some("x"))), now(), ME, SETTLE), Next::Failed { .. }));

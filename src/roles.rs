@@ -1,0 +1,99 @@
+//! One file a role: what it needs, what it starts, how it ends.
+
+pub mod api;
+pub mod decider;
+pub mod journal;
+pub mod operator;
+pub mod projections;
+pub mod projector;
+pub mod provider_sim;
+pub mod worker;
+
+use crate::config::Config;
+use ::journal::{birth, kafka::KafkaLog, log::Log, topics::Journal};
+use ::projections::database::Database;
+use anyhow::Context;
+use axum::Router;
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use schemas::record::Origin;
+use std::{net::SocketAddr, sync::Arc};
+use tokio::{net::TcpListener, sync::watch};
+
+/// Logs to standard error; `RUST_LOG` chooses, `CIRRUS_LOG=json` writes one JSON object a line.
+pub fn log_to_stderr() {
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "info".into());
+    let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    if std::env::var("CIRRUS_LOG").is_ok_and(|format| format == "json") {
+        subscriber.json().init();
+    } else {
+        subscriber.with_target(false).init();
+    }
+}
+
+/// The read models' database and the journal that it belongs to, both checked: a role that finds another journal does not start.
+pub async fn ground(config: &Config) -> anyhow::Result<(Database, Journal)> {
+    let database = Database::connect(&config.postgres)?;
+    database.migrate().await.context("PostgreSQL cannot be used")?;
+    let journal = database.journal().await?;
+    let kafka = config.kafka.clone();
+    let warnings = tokio::task::spawn_blocking(move || birth::check(&kafka, &journal)).await??;
+    for warning in warnings {
+        tracing::warn!("{warning}");
+    }
+    Ok((database, journal))
+}
+
+/// The journal's own topic.
+pub fn events(config: &Config, journal: &Journal) -> anyhow::Result<KafkaLog> {
+    Ok(KafkaLog::new(&config.kafka, &journal.events(), journal.all_partitions())?)
+}
+
+/// The topic of commands of an origin.
+pub fn commands(config: &Config, journal: &Journal, origin: Origin) -> anyhow::Result<KafkaLog> {
+    Ok(KafkaLog::new(&config.kafka, &journal.topic_of(origin), journal.all_partitions())?)
+}
+
+/// A log that can be shared.
+pub fn shared(log: KafkaLog) -> Arc<dyn Log> {
+    Arc::new(log)
+}
+
+/// Collects metrics of this process.
+pub fn metrics() -> anyhow::Result<PrometheusHandle> {
+    PrometheusBuilder::new().install_recorder().context("metrics cannot be collected")
+}
+
+/// Becomes true when the process is asked to end.
+pub fn stop_signal() -> anyhow::Result<watch::Receiver<bool>> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    let (stop, stopped) = watch::channel(false);
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+        tracing::info!("stopping");
+        // Everybody who listened may have ended already.
+        let _ = stop.send(true);
+    });
+    Ok(stopped)
+}
+
+/// Resolves once `stop` is true.
+pub async fn stopped(mut stop: watch::Receiver<bool>) {
+    // The sender lives as long as the process.
+    let _ = stop.wait_for(|stop| *stop).await;
+}
+
+/// Serves health and figures until `stop` is true; nothing where no address is configured.
+pub async fn show(listen: Option<SocketAddr>, router: Router, stop: watch::Receiver<bool>) -> anyhow::Result<()> {
+    let Some(listen) = listen else {
+        stopped(stop).await;
+        return Ok(());
+    };
+    let listener = TcpListener::bind(listen).await.with_context(|| format!("cannot listen on {listen}"))?;
+    tracing::info!("health and figures on http://{listen}");
+    axum::serve(listener, router).with_graceful_shutdown(stopped(stop)).await?;
+    Ok(())
+}

@@ -1,0 +1,81 @@
+//! `cirrus worker`: one availability zone, or what belongs to the region, and then also what goes on by itself.
+
+use crate::config::Config;
+use anyhow::Context;
+use chrono::TimeDelta;
+use clap::Args as ClapArgs;
+use domain::id::ZoneName;
+use journal::{caller::Caller, inbox::Capacity, tail::Tail};
+use projections::{database::Database, positions::OpenWork};
+use schemas::record::Origin;
+use std::{num::NonZeroU32, sync::Arc, time::Duration};
+use tokio::sync::{Notify, broadcast::error::RecvError};
+use uuid::Uuid;
+use workers::{
+    processes::Processes,
+    provider::Client,
+    provisioning::{inbox::ReadModelInbox, paced::Paced, reporter::JournalReporter, shell::Worker},
+};
+
+#[derive(ClapArgs)]
+#[group(required = true, multiple = false)]
+pub struct Args {
+    /// The availability zone.
+    #[arg(long)]
+    zone: Option<ZoneName>,
+    /// What has no zone, and processes over tenants.
+    #[arg(long)]
+    regional: bool,
+}
+
+pub async fn run(config: Config, args: Args) -> anyhow::Result<()> {
+    let stop = super::stop_signal()?;
+    let (database, journal) = super::ground(&config).await?;
+    let settings = config.worker.as_ref().context("the configuration has no [worker]")?;
+    let (commands, reports) = (super::commands(&config, &journal, Origin::Commands)?, super::commands(&config, &journal, Origin::Reports)?);
+    let tail = Tail::open(&super::events(&config, &journal)?, &journal, &database.checkpoints().await?, Capacity::default())?;
+    let caller = Arc::new(Caller::start(journal, &commands, Some(&reports), tail, |_| {})?);
+
+    let place = args.zone.as_ref().map_or("regional", |zone| zone.as_str());
+    // No two processes share a name, and none is used again: an announcement of a process that died is another's.
+    let name = format!("{place}-{}", Uuid::new_v4().simple());
+    let settle = Duration::from_secs(settings.settle_s);
+    let rate = NonZeroU32::new(settings.calls_per_second).context("calls_per_second is not zero")?;
+    let provider = Paced::new(Client::new(&settings.provider, &name, settle)?, rate);
+    let inbox = ReadModelInbox::new(database.clone(), &name, TimeDelta::from_std(settle)?);
+    let worker = Worker {
+        zone: args.zone.clone(),
+        region: settings.region.clone(),
+        name,
+        inbox: Arc::new(inbox),
+        provider: Arc::new(provider),
+        reporter: Arc::new(JournalReporter::new(Arc::clone(&caller), format!("worker {place}"))),
+        concurrency: settings.concurrency,
+    };
+    let wake = Arc::new(Notify::new());
+    tokio::spawn(listen(database.clone(), args.zone, Arc::clone(&wake)));
+    tracing::info!(place, "working");
+    if args.regional {
+        let processes = Processes { database, reporter: JournalReporter::new(caller, "process") };
+        tokio::join!(worker.run(wake, stop.clone()), processes.run(Arc::new(Notify::new()), stop));
+    } else {
+        worker.run(wake, stop).await;
+    }
+    Ok(())
+}
+
+/// Wakes the worker when work was opened in its place. A lost wake-up costs latency only.
+async fn listen(database: Database, zone: Option<ZoneName>, wake: Arc<Notify>) {
+    let mut told = database.follow().open_work();
+    loop {
+        let concerned = match told.recv().await {
+            Ok(OpenWork::In(place)) => Some(place) == zone,
+            Ok(OpenWork::Regional) => zone.is_none(),
+            Ok(OpenWork::Anywhere) | Err(RecvError::Lagged(_)) => true,
+            Err(RecvError::Closed) => return,
+        };
+        if concerned {
+            wake.notify_one();
+        }
+    }
+}
