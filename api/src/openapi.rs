@@ -59,7 +59,7 @@ pub fn complete(mut document: utoipa::openapi::OpenApi) -> utoipa::openapi::Open
 }
 
 fn finish(operation: &mut Operation, parameters: &[Parameter]) {
-    operation.parameters.get_or_insert_default().extend(parameters.iter().cloned());
+    operation.parameters.get_or_insert_default().extend(parameters.iter().cloned().map(RefOr::T));
     operation.security.get_or_insert_default().push(SecurityRequirement::new::<_, [&str; 0], &str>("bearer", []));
     operation.responses.responses.insert("default".to_owned(), RefOr::T(problem()));
 }

@@ -54,7 +54,7 @@ impl OperationBody {
             }
             Outcome::Refused(problem) => {
                 let status = Some(problem.kind().status().as_u16());
-                Self { status, answer: serde_json::to_value(&problem).ok(), ..base }
+                Self { status, answer: serde_json::to_value(problem.document()).ok(), ..base }
             }
             // A repetition never replaces the outcome that it repeats.
             Outcome::Repeated { .. } => return Err(ProblemType::Internal.into()),

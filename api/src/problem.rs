@@ -129,6 +129,11 @@ impl Problem {
         self.0.document.kind
     }
 
+    /// The body that it is answered with.
+    pub fn document(&self) -> &ProblemDocument {
+        &self.0.document
+    }
+
     /// The fields that are wrong.
     pub fn errors(&self) -> &[FieldError] {
         &self.0.document.errors

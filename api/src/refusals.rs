@@ -19,7 +19,7 @@ pub fn kind_of(refusal: &Refusal) -> ProblemType {
         R::WrongChain => P::Internal,
         R::PlatformStale => P::Overloaded,
         R::NoSuchTenant { .. } | R::NoSuchCell { .. } | R::NoSuchResource { .. } => P::NotFound,
-        R::TenantExists { .. } | R::ReferenceTaken { .. } => P::AlreadyExists,
+        R::ReferenceTaken { .. } => P::AlreadyExists,
         R::QuotaExceeded { .. } => P::QuotaExceeded,
         R::InUse { .. } => P::InUse,
         R::GenerationMismatch { .. } => P::PreconditionFailed,

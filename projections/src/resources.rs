@@ -20,7 +20,7 @@ use domain::{
     Timestamp,
     event::Event,
     id::{CellId, ResourceId, ServiceName, TenantId},
-    resource::{Pending, Remains, Requested, Resource, ResourceEvent as E, Step, Work},
+    resource::{Phase, Remains, Requested, Resource, ResourceEvent as E, Step, Terms, Work},
 };
 use futures::future::BoxFuture;
 use std::collections::{BTreeMap, BTreeSet};
@@ -81,6 +81,7 @@ const TABLES: &[Table] = &[Table {
     CREATE INDEX {resources}_uses   ON {resources} USING gin (uses) WHERE uses <> ARRAY[]::uuid[];
     CREATE INDEX {resources}_attached ON {resources} (attached_to) WHERE attached_to IS NOT NULL;
     CREATE INDEX {resources}_work   ON {resources} (work_place, deadline, partition, id) WHERE work IS NOT NULL;
+    CREATE INDEX {resources}_remains ON {resources} (tenant) WHERE remains IS NOT NULL;
     CREATE INDEX {resources}_late   ON {resources} (deadline, partition, id) WHERE work IS NOT NULL AND NOT overdue;
     "#,
 }];
@@ -204,7 +205,7 @@ fn fold(row: Option<&ResourceRow>, commit: &Applied, tenant: TenantId, id: Resou
     match (event, row) {
         (E::Requested(_), Some(_)) => Err("it exists".to_owned()),
         (E::Requested(requested), None) => Ok(Some(begin(commit, tenant, id, requested))),
-        (E::RemainsFound { kind, zone, made_by, step }, row) => {
+        (E::RemainsFound { kind, zone, made_by, step }, row) if row.is_none_or(|row| row.state.is_none()) => {
             let row = row.cloned().unwrap_or_else(|| nameless(commit, tenant, id, kind.clone()));
             let step = Step { intent: step.intent, work: Work::CleanUp, deadline: step.deadline, overdue: false, pending: None, attempts: 0 };
             touched(ResourceRow { remains: Some(Remains { kind: kind.clone(), zone: zone.clone(), made_by: *made_by, step }), ..row })
@@ -221,7 +222,7 @@ fn fold(row: Option<&ResourceRow>, commit: &Applied, tenant: TenantId, id: Resou
                         row.state = None;
                     }
                 }
-                (None, Some(remains)) => clean_up(&mut remains.step, event)?,
+                (None, Some(remains)) => clean_up(remains, event)?,
                 (None, None) => return Err("it is deleted".to_owned()),
             }
             row.note(event);
@@ -230,21 +231,27 @@ fn fold(row: Option<&ResourceRow>, commit: &Applied, tenant: TenantId, id: Resou
     }
 }
 
-/// What happens to the clean-up of remains without ending it. The same for a step of a resource is the domain's.
-fn clean_up(step: &mut Step, event: &E) -> Result<(), String> {
-    match event {
-        E::Pending { intent, worker, epoch, call_deadline } if *intent == step.intent => {
-            step.pending = Some(Pending { worker: worker.clone(), epoch: *epoch, call_deadline: *call_deadline });
-        }
-        E::AttemptFailed { intent, attempts, .. } if *intent == step.intent => (step.attempts, step.pending) = (*attempts, None),
-        E::Overdue { intent } if *intent == step.intent => step.overdue = true,
-        E::Resolved { intent, .. } if *intent == step.intent => {}
-        E::Reopened { step: again } => {
-            let (intent, deadline) = (again.intent, again.deadline);
-            *step = Step { intent, deadline, overdue: false, pending: None, attempts: 0, work: Work::CleanUp };
-        }
-        _ => return Err(format!("remains with step {}", step.intent)),
-    }
+/// What happens to the clean-up of remains without ending it. The domain folds remains only within a tenant; a failing resource has the same
+/// step, and the domain's word on it.
+fn clean_up(remains: &mut Remains, event: &E) -> Result<(), String> {
+    let mut failing = Resource {
+        cell: None,
+        kind: remains.kind.clone(),
+        name: String::new(),
+        labels: Default::default(),
+        zone: remains.zone.clone(),
+        terms: Terms { spec: serde_json::Value::Null, claim: Default::default(), uses: Vec::new() },
+        generation: 0,
+        observed_generation: 0,
+        phase: Phase::Failing,
+        power: false,
+        made_by: remains.made_by,
+        attached_to: None,
+        step: Some(remains.step.clone()),
+        last_at: remains.step.deadline,
+    };
+    failing.evolve(event)?;
+    remains.step = failing.step.ok_or("the remains are gone")?;
     Ok(())
 }
 

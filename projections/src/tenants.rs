@@ -39,7 +39,7 @@ const TABLES: &[Table] = &[
             clock       text        NOT NULL,
             -- Why it is suspended.
             reason      text,
-            -- Resources and remains of resources: what is left to delete.
+            -- Living resources.
             resources   bigint      NOT NULL,
             -- How many there were when the closing began.
             closing     bigint,
@@ -118,12 +118,9 @@ impl ReadModel for Tenants {
 
 /// Most events of a resource say nothing about its tenant; those that do change how much there is.
 fn concerns(event: &Event) -> bool {
-    use ResourceEvent::{Deleted, RemainsFound, RemainsRemoved, Requested};
     match event {
         Event::Tenant { .. } | Event::Cell { .. } => true,
-        Event::Resource { event, .. } => {
-            matches!(event, Requested(_) | Deleted { .. } | RemainsFound { .. } | RemainsRemoved { .. })
-        }
+        Event::Resource { event, .. } => matches!(event, ResourceEvent::Requested(_) | ResourceEvent::Deleted { .. }),
         Event::Command(_) | Event::Platform(_) | Event::Member { .. } => false,
     }
 }
@@ -250,8 +247,8 @@ fn fold_cell(cells: &mut BTreeMap<Uuid, CellRow>, tenant: TenantId, id: CellId, 
 fn fold_contents(tenants: &mut BTreeMap<Uuid, TenantRow>, id: TenantId, event: &ResourceEvent) -> bool {
     let Some(row) = tenants.get_mut(&id.0) else { return false };
     let left = match event {
-        ResourceEvent::Requested(_) | ResourceEvent::RemainsFound { .. } => row.resources.checked_add(1),
-        ResourceEvent::Deleted { .. } | ResourceEvent::RemainsRemoved { .. } => row.resources.checked_sub(1),
+        ResourceEvent::Requested(_) => row.resources.checked_add(1),
+        ResourceEvent::Deleted { .. } => row.resources.checked_sub(1),
         _ => Some(row.resources),
     };
     row.resources = left.unwrap_or(row.resources);
@@ -259,6 +256,10 @@ fn fold_contents(tenants: &mut BTreeMap<Uuid, TenantRow>, id: TenantId, event: &
 }
 
 const TENANT: &str = "t.partition, t.id, t.reference, t.name, t.labels, t.status, t.clock, t.reason, t.resources, t.closing, t.created_seq,
+    t.created_at, t.changed_at";
+/// The same with what is left of resources that are gone: few rows, on an index of their own.
+const SHOWN: &str = "t.partition, t.id, t.reference, t.name, t.labels, t.status, t.clock, t.reason,
+    t.resources + (SELECT count(*) FROM {resources} r WHERE r.tenant = t.id AND r.remains IS NOT NULL), t.closing, t.created_seq,
     t.created_at, t.changed_at";
 const CELL: &str = "t.partition, t.id, t.tenant, t.name, t.billing_account, t.closed, t.created_seq, t.created_at, t.changed_at";
 
@@ -416,7 +417,7 @@ impl Snapshot {
     ///
     /// When PostgreSQL does not answer.
     pub async fn tenant(&self, id: TenantId) -> Result<Option<TenantRow>, ReadError> {
-        let sql = format!("SELECT {TENANT} FROM {{tenants}} t WHERE t.id = $1");
+        let sql = format!("SELECT {SHOWN} FROM {{tenants}} t WHERE t.id = $1");
         self.query_opt(&sql, &[&id.0]).await?.as_ref().map(read_tenant).transpose()
     }
 
@@ -429,7 +430,7 @@ impl Snapshot {
         let only: Option<Vec<Uuid>> = only.map(|ids| ids.iter().map(|id| id.0).collect());
         let (seq, partition, id) = start(after);
         let sql = format!(
-            "SELECT {TENANT} FROM {{tenants}} t WHERE (t.created_seq, t.partition, t.id) > ($1, $2, $3) AND ($4::uuid[] IS NULL OR t.id = ANY ($4))
+            "SELECT {SHOWN} FROM {{tenants}} t WHERE (t.created_seq, t.partition, t.id) > ($1, $2, $3) AND ($4::uuid[] IS NULL OR t.id = ANY ($4))
              ORDER BY t.created_seq, t.partition, t.id LIMIT $5"
         );
         self.query(&sql, &[&seq, &partition, &id, &only, &i64::from(limit)]).await?.iter().map(read_tenant).collect()
@@ -442,7 +443,7 @@ impl Snapshot {
     /// When PostgreSQL does not answer.
     pub async fn closing_tenants(&self, limit: u32) -> Result<Vec<TenantRow>, ReadError> {
         let sql = format!(
-            "SELECT {TENANT} FROM {{tenants}} t WHERE t.status = 'closing' ORDER BY t.created_seq, t.partition, t.id LIMIT $1"
+            "SELECT {SHOWN} FROM {{tenants}} t WHERE t.status = 'closing' ORDER BY t.created_seq, t.partition, t.id LIMIT $1"
         );
         self.query(&sql, &[&i64::from(limit)]).await?.iter().map(read_tenant).collect()
     }

@@ -28,7 +28,7 @@ pub async fn run(config: Config, command: Command) -> anyhow::Result<()> {
     match command {
         Command::List => {
             let mut table = Table::new();
-            table.load_preset(NOTHING).set_header(["read model", "version", "build", "state", "records", "made at"]);
+            table.load_style(NOTHING).set_header(["read model", "version", "build", "state", "records", "made at"]);
             for build in builds::list(&database).await? {
                 let state = match (build.current, build.incomplete.is_empty(), build.known) {
                     (_, _, false) => "of another program",

@@ -53,7 +53,7 @@ pub async fn run(config: Config, args: Args) -> anyhow::Result<()> {
         concurrency: settings.concurrency,
     };
     let wake = Arc::new(Notify::new());
-    tokio::spawn(listen(database.clone(), args.zone, Arc::clone(&wake)));
+    tokio::spawn(listen(database.clone(), args.zone.clone(), Arc::clone(&wake)));
     tracing::info!(place, "working");
     if args.regional {
         let processes = Processes { database, reporter: JournalReporter::new(caller, "process") };

@@ -69,7 +69,9 @@ impl Tenant {
                         events.push(Event::Tenant { tenant: id, event: TenantEvent::Closed {} });
                         Ok(events)
                     }
-                    (_, _, TenantStatus::Closing) => nothing(),
+                    // The process that closes comes again under the same key, so what it hears may not stand.
+                    (_, _, TenantStatus::Closing) if origin == Origin::Commands => nothing(),
+                    (_, _, TenantStatus::Closing) => Err(Refusal::NotEmpty { resources, cells }),
                     _ if drain => tenant(TenantEvent::ClosingBegan { resources, cells }),
                     _ => Err(Refusal::NotEmpty { resources, cells }),
                 }

@@ -138,7 +138,7 @@ fn a_drained_tenant_deletes_everything_takes_nothing_new_and_is_closed_when_empt
         assert_eq!(answer.brief(), if id == volume { "refused: in_use" } else { "resource.delete_requested" });
     }
     cloud.done(server).is("resource.released resource.deleted");
-    cloud.reports(close(true)).is("command.nothing_to_do");
+    cloud.reports(close(true)).is("refused: not_empty");
     cloud.reports(delete(volume)).is("resource.delete_requested");
     cloud.done(volume).is("resource.deleted");
     cloud.done(half_made).is("resource.deleted");

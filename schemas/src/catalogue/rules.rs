@@ -121,7 +121,7 @@ fn schema(schema: &Value, pointer: &str, found: &mut Vec<Violation>) {
         "string" if !listed && !within("maxLength", 65_535) => {
             refuse(pointer.to_owned(), "a text needs a maxLength, at most 65535, or an enum".to_owned());
         }
-        "integer" if !listed && !(fields.get("minimum").is_some_and(Value::is_u64) && within("maximum", LARGEST)) => {
+        "integer" if !(listed || fields.get("minimum").is_some_and(Value::is_u64) && within("maximum", LARGEST)) => {
             refuse(pointer.to_owned(), format!("a number needs a minimum, at least 0, and a maximum, at most {LARGEST}, or an enum"));
         }
         "array" if !within("maxItems", 1_000) => refuse(pointer.to_owned(), "a list needs maxItems, at most 1000".to_owned()),

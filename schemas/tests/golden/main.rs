@@ -9,6 +9,8 @@
 //!
 //! which also writes `golden/schema` anew and adds new samples to `golden/SHA256SUMS`. It never changes or removes a sample.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 mod commands;
 mod events;
 mod files;
