@@ -12,11 +12,7 @@ use axum::{
     Json,
     response::{IntoResponse, Response},
 };
-use domain::{
-    event::Event,
-    quota::Amounts,
-    resource::ResourceEvent,
-};
+use domain::{event::Event, quota::Amounts, resource::ResourceEvent};
 use schemas::command::CommandRecord;
 use serde::Serialize;
 use serde_json::Value;

@@ -142,7 +142,14 @@ impl Api {
         Ok(Admitted::Ready(Box::new(self.record(asked, tenant, id, digest, command)), permit))
     }
 
-    async fn look(&self, asked: &Asked, tenant: Option<TenantId>, partition: u32, id: CommandId, command: &Command) -> Result<Known, Problem> {
+    async fn look(
+        &self,
+        asked: &Asked,
+        tenant: Option<TenantId>,
+        partition: u32,
+        id: CommandId,
+        command: &Command,
+    ) -> Result<Known, Problem> {
         let snapshot = self.database.snapshot(Shown::Partitions(&[partition])).await?;
         let standing = self.standing(&snapshot, &asked.caller, tenant).await?;
         if standing.is_stranger() {
@@ -349,7 +356,9 @@ pub fn decode(events: &[Box<RawValue>]) -> Result<Vec<Event>, Problem> {
 fn pressure(not_sent: NotSent) -> Problem {
     let problem = Problem::new(ProblemType::Overloaded).retry_after(Duration::from_secs(1));
     match not_sent {
-        NotSent::Pressure { .. } => problem.detail("Too many commands of this tenant's partition wait for their decision. Nothing was sent."),
+        NotSent::Pressure { .. } => {
+            problem.detail("Too many commands of this tenant's partition wait for their decision. Nothing was sent.")
+        }
         NotSent::Unknown(_) | NotSent::Gone => problem.detail("The deciders cannot be reached from here. Nothing was sent."),
     }
 }

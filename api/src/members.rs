@@ -106,7 +106,8 @@ pub async fn revoke(
     let role = asked.parameter("role")?;
     let role: Result<Role, serde::de::value::Error> = Role::deserialize(role.as_str().into_deserializer());
     let role = role.map_err(|_| wrong_parameter("role", "is none of the seven roles"))?;
-    let cell = asked.optional("cell")?.map(|cell| cell.parse().map_err(|_| wrong_parameter("cell", "is not the id of a cell"))).transpose()?;
+    let cell =
+        asked.optional("cell")?.map(|cell| cell.parse().map_err(|_| wrong_parameter("cell", "is not the id of a cell"))).transpose()?;
     api.write(asked, Some(tenant), Command::RevokeRole { principal, grant: Grant { role, cell } }).await
 }
 

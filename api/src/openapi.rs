@@ -67,7 +67,9 @@ fn finish(operation: &mut Operation, parameters: &[Parameter]) {
 fn problem() -> Response {
     let schema = RefOr::Ref(Ref::from_schema_name(ProblemDocument::name()));
     ResponseBuilder::new()
-        .description("Any error: what kind, what about this occurrence, and what a program needs to go on. The kinds are listed at /problems.")
+        .description(
+            "Any error: what kind, what about this occurrence, and what a program needs to go on. The kinds are listed at /problems.",
+        )
         .content(MEDIA_TYPE, Content::new(Some(schema)))
         .build()
 }
@@ -94,7 +96,9 @@ fn write_parameters() -> Vec<Parameter> {
         header("Prefer", false, "`respond-async` answers at once with an operation; `wait=N` waits N seconds, 10 at most.")
             .schema(Some(Schema::from(text())))
             .build(),
-        header("Cirrus-Effective-At", false, "When it happened, for tenants with the effective clock.").schema(Some(Schema::from(time))).build(),
+        header("Cirrus-Effective-At", false, "When it happened, for tenants with the effective clock.")
+            .schema(Some(Schema::from(time)))
+            .build(),
         at_least(),
         ParameterBuilder::new()
             .name("validate_only")

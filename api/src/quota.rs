@@ -90,11 +90,7 @@ impl From<Line> for QuotaLine {
 /// The tenant's quota.
 #[utoipa::path(get, path = "/v1/tenants/{tenant}/quota", tag = "quota", params(("tenant" = uuid::Uuid, Path)),
     responses((status = 200, body = At<TenantQuotaBody>)), extensions(("x-permission" = json!(Permission::Read))))]
-pub async fn read(
-    State(api): State<Api>,
-    PathParameters(tenant): PathParameters<TenantId>,
-    asking: Asking,
-) -> Result<Response, Problem> {
+pub async fn read(State(api): State<Api>, PathParameters(tenant): PathParameters<TenantId>, asking: Asking) -> Result<Response, Problem> {
     let view = api.view(asking, Some(tenant)).await?;
     let quota = view.standing.see(Permission::Read, view.snapshot.quota(tenant).await?, |_| None)?;
     let lines = quota.lines().into_iter().map(QuotaLine::from).collect();

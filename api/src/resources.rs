@@ -3,9 +3,6 @@
 pub mod list;
 pub mod operator;
 
-
-
-
 use crate::{
     answer::{ResourceAnswer, StepAnswer},
     asked::Asked,

@@ -25,6 +25,7 @@ use schema::{Mark, Sensitivity};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::path::PathBuf;
+use std::time::Duration;
 use tokio_postgres::GenericClient;
 use uuid::Uuid;
 
@@ -78,9 +79,15 @@ impl From<SealError> for Problem {
                 Problem::new(ProblemType::InvalidBody).field(fragment, "The member $sealed is written by the platform only.")
             }
             SealError::Erased(_) => Problem::new(ProblemType::Erased),
+            SealError::Database(error) if is_away(&error) => Problem::new(ProblemType::Overloaded).retry_after(Duration::from_secs(1)),
             _ => Problem::new(ProblemType::Internal),
         }
     }
+}
+
+/// True when the connection broke, or the server is going down or coming up (SQLSTATE class 57): not our fault, and soon over.
+fn is_away(error: &tokio_postgres::Error) -> bool {
+    error.code().map_or(error.is_closed() || error.as_db_error().is_none(), |state| state.code().starts_with("57"))
 }
 
 /// Whom the marked fields of a document concern.

@@ -13,6 +13,7 @@ use crate::{
     state::{Api, Parts},
     tail::Seen,
 };
+use deadpool_postgres::Object;
 use journal::{
     caller::Caller,
     follower::StoredReader,
@@ -22,7 +23,7 @@ use journal::{
     topics::Journal,
 };
 use metrics_exporter_prometheus::PrometheusHandle;
-use projections::database::Database;
+use projections::{database::Database, snapshot::ReadError};
 use std::{
     io,
     net::SocketAddr,
@@ -35,6 +36,13 @@ use zeroize::Zeroizing;
 
 /// How often the read models are compared with the journal, when neither of them says anything.
 const COMPARED: Duration = Duration::from_millis(500);
+
+mod migrations {
+    refinery::embed_migrations!("migrations");
+}
+
+/// Serialises migrations of several processes that start at once.
+const MIGRATING: i64 = 0x0063_6972_7275_7302;
 
 /// What the API stands on.
 pub struct Ground<'a> {
@@ -76,6 +84,12 @@ pub enum ServeError {
     /// The commands topic.
     #[error(transparent)]
     Log(#[from] LogError),
+    /// The table of keys cannot be reached.
+    #[error(transparent)]
+    Database(#[from] ReadError),
+    /// The table of keys cannot be brought to this version.
+    #[error("cannot migrate the table of keys")]
+    Migration(#[from] refinery::Error),
     /// The address, or the server behind it.
     #[error("{0}")]
     Listen(SocketAddr, #[source] io::Error),
@@ -103,12 +117,24 @@ pub async fn serve_on(
     until: impl Future<Output = ()> + Send + 'static,
 ) -> Result<(), ServeError> {
     let listen = listener.local_addr().map_err(|error| ServeError::Listen(config.listen, error))?;
+    migrate(&ground.database).await?;
     let api = assemble(config, ground)?;
     let comparing = tokio::spawn(compare(api.clone()));
     tracing::info!(%listen, "the API listens on http://{listen}");
     let served = axum::serve(listener, router(api)).with_graceful_shutdown(until).await;
     comparing.abort();
     served.map_err(|error| ServeError::Listen(listen, error))
+}
+
+/// Brings the table of keys, the only one that replay cannot rebuild, to this program's version.
+async fn migrate(database: &Database) -> Result<(), ServeError> {
+    // Not given back to the pool: the lock belongs to the connection and ends with it.
+    let mut client = Object::take(database.client().await?);
+    client.execute("SELECT pg_advisory_lock($1)", &[&MIGRATING]).await.map_err(ReadError::from)?;
+    let mut runner = migrations::migrations::runner();
+    runner.set_migration_table_name("api_migrations");
+    runner.run_async(&mut *client).await?;
+    Ok(())
 }
 
 fn assemble(config: ApiConfig, ground: Ground<'_>) -> Result<Api, ServeError> {

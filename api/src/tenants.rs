@@ -239,11 +239,7 @@ pub fn created(seq: u64, partition: u32, id: uuid::Uuid) -> PageKey {
 /// One tenant.
 #[utoipa::path(get, path = "/v1/tenants/{tenant}", tag = "tenants", params(("tenant" = uuid::Uuid, Path)),
     responses((status = 200, body = At<TenantBody>)), extensions(("x-permission" = json!("any role"))))]
-pub async fn read(
-    State(api): State<Api>,
-    PathParameters(tenant): PathParameters<TenantId>,
-    asking: Asking,
-) -> Result<Response, Problem> {
+pub async fn read(State(api): State<Api>, PathParameters(tenant): PathParameters<TenantId>, asking: Asking) -> Result<Response, Problem> {
     let view = api.view(asking, Some(tenant)).await?;
     let row = view.snapshot.tenant(tenant).await?.ok_or(ProblemType::NotFound)?;
     Ok(view.one(TenantBody::from(row), None))

@@ -53,12 +53,12 @@ need_space() { # DIRECTORY MEBIBYTES
   ((free >= $2)) || die "disk full: $1 has $((free)) MiB left and needs $2: free some, or move CIRRUS_STATE and CIRRUS_CACHE"
 }
 
-# One line that says why the writer of LOG ended: the error of a Rust program with its causes, a full disk and the like, or its last line.
+# One line that says why the writer of LOG ended: what the platform's own program says at its end, a full disk and the like, another
+# error, or its last line.
 reason() { # LOG
   local end line
   end=$(tail -n 100 "$1" 2>/dev/null | tr -d '\0')
-  line=$(sed -n '/^Error: /,$p' <<<"$end" | tr -s ' \n' ' ')
-  [[ -n $line ]] || line=$(grep -i -E 'no space left|address already in use|cannot allocate memory|outofmemory' <<<"$end" | tail -n 1) ||
+  line=$(tail -n 1 <<<"$end" | grep '^cirrus: ') || line=$(grep -i -E 'no space left|address already in use|cannot allocate memory|outofmemory' <<<"$end" | tail -n 1) ||
     line=$(grep -E '^(E|error|\[ERROR\])|FATAL|ERROR|Exception' <<<"$end" | tail -n 1) || line=$(tail -n 1 <<<"$end")
-  printf '%s (%s)' "${line:-it says nothing}" "$1"
+  printf '%s (%s)' "${line:-nothing}" "$1"
 }

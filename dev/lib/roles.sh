@@ -1,6 +1,6 @@
 # shellcheck shell=bash
 # Sourced: the roles of the platform as processes that are started again when they die.
-# Expects `state`, and a function `role_start ROLE` that launches with `role_launch`.
+# Expects `state`, and a function `role_start ROLE`.
 
 declare -A role_deaths=() role_since=()
 
@@ -16,12 +16,6 @@ role_log() { # ROLE
   kafka | postgres) echo "$state/$1/server.log" ;;
   *) echo "$state/log/$1.log" ;;
   esac
-}
-
-role_launch() { # ROLE COMMAND...
-  local role=$1
-  shift
-  launch "$(role_pidfile "$role")" "$(role_log "$role")" "$@"
 }
 
 # Starts what has died again: at once the first time, later the more often the later, and at once again after half a minute of life.

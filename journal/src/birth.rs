@@ -232,7 +232,10 @@ impl Broker {
                 let found = self.metadata(Some(&topic.name))?;
                 let led = found.topics().iter().flat_map(|topic| topic.partitions()).filter(|partition| partition.leader() >= 0).count();
                 // A topic with another number of partitions will never have the right one; the check says so.
-                let complete = found.topics().iter().any(|topic| topic.error().is_none() && !topic.partitions().is_empty() && led == topic.partitions().len());
+                let complete = found
+                    .topics()
+                    .iter()
+                    .any(|topic| topic.error().is_none() && !topic.partitions().is_empty() && led == topic.partitions().len());
                 if complete || led >= usize::try_from(partitions).unwrap_or(usize::MAX) {
                     break;
                 }

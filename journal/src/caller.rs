@@ -118,7 +118,10 @@ impl Caller {
         let reports = reports.map(Log::open_sender).transpose()?;
         let thread = {
             let shared = Arc::clone(&shared);
-            std::thread::Builder::new().name("outcomes".to_owned()).spawn(move || follow(tail, &shared, seen)).expect("a thread can be spawned")
+            std::thread::Builder::new()
+                .name("outcomes".to_owned())
+                .spawn(move || follow(tail, &shared, seen))
+                .expect("a thread can be spawned")
         };
         Ok(Self { journal, commands, reports, shared, thread: Some(thread) })
     }

@@ -95,7 +95,9 @@ impl Follower {
             return Err(NotThisChain { stored: state, chain: genesis });
         }
         Ok(match hint.filter(|hint| hint.journal == genesis.journal) {
-            Some(hint) => Self { genesis, reader: Reader::new(state), resume: Resume::Expecting(hint), hint: Some(hint), next_offset: hint.offset },
+            Some(hint) => {
+                Self { genesis, reader: Reader::new(state), resume: Resume::Expecting(hint), hint: Some(hint), next_offset: hint.offset }
+            }
             None => Self { genesis, reader: Reader::new(empty), resume: Resume::Passing(state), hint: None, next_offset: 0 },
         })
     }

@@ -10,12 +10,14 @@ mod producer;
 mod sender;
 mod settings;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use rdkafka::ClientConfig;
-use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
+use rdkafka::topic_partition_list::TopicPartitionListElem;
+use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 
 pub use self::group::KafkaMembership;
 pub use self::settings::{KafkaSettings, SaslMechanism, SecurityProtocol, SettingsError};
@@ -28,15 +30,21 @@ const ANSWER: Duration = Duration::from_secs(5);
 /// How long to wait before asking again for a leader.
 const BETWEEN_LEADERS: Duration = Duration::from_millis(50);
 
-/// How long a polling thread waits for events when it has nothing else to do: how late it notices that it was told something.
+/// How long a thread that reads waits for events when it has nothing else to do: how late it notices that it was told something.
 const TURN: Duration = Duration::from_millis(50);
+
+/// The same for threads that are told nothing but to stop; events are served as they come. rdkafka spins in the last millisecond of a
+/// producer's turn, so short turns would keep an idle process busy.
+const SERVING_TURN: Duration = Duration::from_millis(200);
 
 /// One topic on Kafka.
 pub struct KafkaLog {
     settings: KafkaSettings,
     topic: Arc<str>,
     partitions: u32,
-    asking: BaseConsumer,
+    /// For questions alone: a broker answers the requests of a connection one after the other, so a question behind a reader's idle fetch
+    /// would wait for half a second.
+    asking: Arc<BaseConsumer>,
 }
 
 impl KafkaLog {
@@ -48,7 +56,7 @@ impl KafkaLog {
     pub fn new(settings: &KafkaSettings, topic: &str, partitions: u32) -> Result<Self, LogError> {
         let failed = |source| LogError { topic: topic.to_owned(), doing: "cannot make a client", source };
         let asking = settings.client().map_err(|error| failed(error.into()))?.create().map_err(|error| failed(error.into()))?;
-        Ok(Self { settings: settings.clone(), topic: topic.into(), partitions, asking })
+        Ok(Self { settings: settings.clone(), topic: topic.into(), partitions, asking: Arc::new(asking) })
     }
 
     fn client(&self) -> Result<ClientConfig, LogError> {
@@ -80,7 +88,8 @@ impl Log for KafkaLog {
     }
 
     fn open_consumer(&self, source: Source, inbox: &Arc<Inbox>) -> Result<Box<dyn Consumer>, LogError> {
-        let opened = consumer::KafkaConsumer::open(self.client()?, Arc::clone(&self.topic), source, Arc::clone(inbox));
+        let opened =
+            consumer::KafkaConsumer::open(self.client()?, Arc::clone(&self.asking), Arc::clone(&self.topic), source, Arc::clone(inbox));
         Ok(Box::new(opened.map_err(|error| self.failed("cannot make a consumer", error))?))
     }
 
@@ -89,14 +98,33 @@ impl Log for KafkaLog {
     }
 }
 
-/// Asks the partition's leader for its ends. A partition that was just made, or whose leader just died, has none for a moment.
-fn ends<C: ConsumerContext>(asking: &BaseConsumer<C>, topic: &str, partition: u32) -> KafkaResult<Watermarks> {
+/// Asks the partition's leader for its ends.
+fn ends(asking: &BaseConsumer, topic: &str, partition: u32) -> KafkaResult<Watermarks> {
+    patiently(|| asking.fetch_watermarks(topic, wire(partition), ANSWER)).map(|(low, high)| Watermarks { low, high })
+}
+
+/// Asks for the high watermarks of several partitions at once.
+fn high_watermarks(asking: &BaseConsumer, topic: &str, partitions: impl IntoIterator<Item = u32>) -> KafkaResult<BTreeMap<u32, i64>> {
+    let mut asked = TopicPartitionList::new();
+    for partition in partitions {
+        // In the place of a time, "the end" asks for the offset that the next record will get.
+        asked.add_partition_offset(topic, wire(partition), Offset::End)?;
+    }
+    let answers = patiently(|| asking.offsets_for_times(asked.clone(), ANSWER))?;
+    let high = |answer: TopicPartitionListElem<'_>| match (u32::try_from(answer.partition()), answer.offset(), answer.error()) {
+        (Ok(partition), Offset::Offset(high), Ok(())) => Some((partition, high)),
+        _ => None,
+    };
+    Ok(answers.elements().into_iter().filter_map(high).collect())
+}
+
+/// Repeats a question while a partition, just made or bereft of its leader, has none.
+fn patiently<T>(question: impl Fn() -> KafkaResult<T>) -> KafkaResult<T> {
     let deadline = Instant::now() + ANSWER;
     loop {
-        match asking.fetch_watermarks(topic, wire(partition), ANSWER) {
-            Ok((low, high)) => return Ok(Watermarks { low, high }),
+        match question() {
             Err(error) if Instant::now() < deadline && is_between_leaders(&error) => std::thread::sleep(BETWEEN_LEADERS),
-            Err(error) => return Err(error),
+            answer => return answer,
         }
     }
 }

@@ -7,8 +7,9 @@
 //! 2. [`follower`]: one partition read from where somebody left off; what is stored of a reader.
 //! 3. [`writer`]: what a leader of one partition owes, as steps without I/O; [`silence`]: when it may claim the lead.
 //! 4. [`log`]: the narrow trait under which Kafka ([`kafka`]) and its in-memory [`twin`] stand; [`inbox`]: the bounded queues in between.
-//! 5. [`tail`]: accepted commits for everybody who does not write.
-//! 6. [`birth`]: making a journal, and refusing one whose settings would lose data.
+//! 5. [`tail`]: accepted commits for everybody who does not write; [`caller`]: a command and its outcome for those who ask.
+//! 6. [`topics`]: which journal, topic and partition; [`membership`]: who is meant to lead.
+//! 7. [`birth`]: making a journal, and refusing one whose settings would lose data.
 
 pub mod birth;
 pub mod caller;

@@ -182,7 +182,10 @@ impl Tail {
 
     /// Whether every partition that is not broken has been read to high watermarks answered to question `asked` or a later one.
     pub fn has_reached(&self, asked: u64) -> bool {
-        (0..).zip(&self.partitions).map(|(partition, held)| held.standing(partition)).all(|at| at.broken.is_some() || (at.asked >= asked && at.lag == Some(0)))
+        (0..)
+            .zip(&self.partitions)
+            .map(|(partition, held)| held.standing(partition))
+            .all(|at| at.broken.is_some() || (at.asked >= asked && at.lag == Some(0)))
     }
 
     /// What to store for a partition to go on behind everything handed out.

@@ -218,7 +218,11 @@ impl Log for Twin {
 
     fn watermarks(&self, partition: u32) -> Result<Watermarks, LogError> {
         let state = self.shared.lock();
-        let failed = |reason: &str| LogError { topic: self.shared.topic.clone(), doing: "cannot ask for the ends of a partition", source: reason.into() };
+        let failed = |reason: &str| LogError {
+            topic: self.shared.topic.clone(),
+            doing: "cannot ask for the ends of a partition",
+            source: reason.into(),
+        };
         if !state.answers {
             return Err(failed("the test keeps the broker from answering"));
         }

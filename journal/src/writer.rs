@@ -22,16 +22,15 @@
 //!   any ──▶ Stopped: the chain is broken, or another record lies where an own one was appended
 //! ```
 
+mod lead;
 mod past;
 
-use std::collections::VecDeque;
-
-use bytes::Bytes;
 use chrono::{DateTime, SubsecRound, Utc};
-use schemas::record::{CommandRef, Commit, Digest, EncodeError, Genesis, Header, PlatformPosition, Position, Seen, Takeover, WriterId};
+use schemas::record::{Commit, Digest, Genesis, Header, PlatformPosition, Position, Seen, Takeover, WriterId};
 use serde::{Deserialize, Serialize};
-use serde_json::value::RawValue;
 
+use self::lead::Lead;
+pub use self::lead::{Append, AppendRefused, Appended, Draft};
 pub use self::past::{Answered, GoesBack, Past};
 use crate::follower::{Followed, Follower, NotThisChain, StoredReader};
 use crate::log::{ReadFrom, Stored};
@@ -48,41 +47,6 @@ pub struct StoredWriter {
     pub reader: StoredReader,
     /// What later commits may not go behind.
     pub past: Past,
-}
-
-/// A record for the producer, on this writer's partition.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Append {
-    /// The record's Kafka time: for a commit its own, for a takeover that of the claim. Milliseconds since 1970.
-    pub timestamp_ms: i64,
-    /// The record.
-    pub value: Bytes,
-}
-
-/// Everything that one command decided, before it has a place in the chain.
-#[derive(Debug, Clone)]
-pub struct Draft {
-    /// How far the platform's chain had been folded.
-    pub platform: PlatformPosition,
-    /// The command that it answers.
-    pub command: Option<CommandRef>,
-    /// Who asked.
-    pub actor: Option<Box<RawValue>>,
-    /// When it was decided, see [`Writer::time`].
-    pub time: DateTime<Utc>,
-    /// What happened.
-    pub events: Vec<Box<RawValue>>,
-}
-
-/// A commit on its way to the log.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Appended {
-    /// Its place, if it is accepted.
-    pub position: Position,
-    /// Head of the chain behind it: what proves, when it is observed, that it is this commit.
-    pub head: Digest,
-    /// For the producer.
-    pub append: Append,
 }
 
 /// A commit of another writer, or of this one before it lost the lead, accepted.
@@ -173,23 +137,6 @@ pub enum ClaimRefused {
     WriterIdUsed(WriterId),
 }
 
-/// Why a draft was not appended. Nothing has changed; the lead goes on.
-#[derive(Debug, thiserror::Error)]
-pub enum AppendRefused {
-    /// There is no lead.
-    #[error("this writer does not lead")]
-    NotLeading,
-    /// Observe some first.
-    #[error("{UNOBSERVED} commits are not observed yet")]
-    NoRoom,
-    /// It would go behind the past of the chain.
-    #[error(transparent)]
-    GoesBack(#[from] GoesBack),
-    /// It cannot be a record.
-    #[error(transparent)]
-    Encode(#[from] EncodeError),
-}
-
 /// How far the platform's chain has been read by this process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PlatformRead {
@@ -239,18 +186,6 @@ struct Claim {
     platform: PlatformPosition,
     time: DateTime<Utc>,
     value: Digest,
-}
-
-/// A lead: the chain as it will be once everything appended was accepted.
-#[derive(Debug)]
-struct Lead {
-    epoch: u64,
-    writer: WriterId,
-    seq: u64,
-    head: Digest,
-    past: Past,
-    /// Heads behind the commits not observed, the oldest first; the last of them has `seq`.
-    unobserved: VecDeque<Digest>,
 }
 
 /// A decision to claim: high watermarks must be asked for after it.
@@ -393,12 +328,8 @@ impl Writer {
         }
         let read = self.follower.state();
         let epoch = read.epoch + 1;
-        let takeover = Takeover {
-            epoch,
-            writer,
-            seen: Seen { seq: read.seq, head: read.head },
-            genesis: (epoch == 1).then_some(self.genesis),
-        };
+        let takeover =
+            Takeover { epoch, writer, seen: Seen { seq: read.seq, head: read.head }, genesis: (epoch == 1).then_some(self.genesis) };
         let time = self.time(now);
         let value = takeover.encode().expect("a takeover that names its genesis in epoch 1 alone can be encoded");
         self.wish = None;
@@ -503,7 +434,7 @@ impl Writer {
             events: Vec::new(),
         };
         let (epoch, writer) = (claim.epoch, claim.writer);
-        let mut lead = Lead { epoch, writer, seq: read.seq, head: read.head, past: self.past, unobserved: VecDeque::new() };
+        let mut lead = Lead::begin(epoch, writer, &read, self.past);
         let (_, append) = lead.append(confirmation).expect("an empty commit at or behind the past of the chain can be appended");
         self.state = State::Leading(lead);
         outputs.push(Output::Append(append));
@@ -526,29 +457,6 @@ impl Writer {
                 outputs.push(Output::Stopped(Stopped::Broken(broken)));
             }
         }
-    }
-}
-
-impl Lead {
-    fn append(&mut self, draft: Draft) -> Result<(Digest, Append), AppendRefused> {
-        let commit = Commit {
-            epoch: self.epoch,
-            writer: self.writer,
-            seq: self.seq + 1,
-            prev: self.head,
-            platform: draft.platform,
-            command: draft.command,
-            actor: draft.actor,
-            time: draft.time.trunc_subsecs(6),
-            events: draft.events,
-        };
-        self.past.allows(&commit)?;
-        let value = commit.encode()?;
-        self.past = self.past.after(&commit);
-        self.seq = commit.seq;
-        self.head = self.head.then(&value);
-        self.unobserved.push_back(self.head);
-        Ok((self.head, Append { timestamp_ms: commit.time.timestamp_millis(), value: value.into() }))
     }
 }
 

@@ -46,7 +46,10 @@ fn in_random_histories_no_alarm_is_false_nothing_observed_is_lost_and_no_forgery
     });
     println!("{seeds} histories: {found:?}");
     // A simulation in which nothing happens proves nothing.
-    assert!(found.accepted > 20 * seeds && found.observed > 3 * seeds && found.forged > 2 * seeds && found.takeovers > 3 * seeds, "{found:?}");
+    assert!(
+        found.accepted > 20 * seeds && found.observed > 3 * seeds && found.forged > 2 * seeds && found.takeovers > 3 * seeds,
+        "{found:?}"
+    );
 }
 
 /// What was seen, so that nobody is fooled by an idle simulation.
@@ -113,7 +116,17 @@ impl History {
         };
         let processes = (0..random.random_range(2..=3)).map(start).collect();
         let told = format!("seed {seed}\n");
-        Self { random, twin, processes, now: DateTime::UNIX_EPOCH, drawn: 0, commands: 0, observed: BTreeMap::new(), told, found: Found::default() }
+        Self {
+            random,
+            twin,
+            processes,
+            now: DateTime::UNIX_EPOCH,
+            drawn: 0,
+            commands: 0,
+            observed: BTreeMap::new(),
+            told,
+            found: Found::default(),
+        }
     }
 
     fn step(&mut self) {
@@ -283,8 +296,15 @@ struct Whole {
 
 fn read_all(log: &[Stored]) -> Whole {
     let mut reader = Reader::new(ReaderState::empty(&JOURNAL.genesis(PARTITION)));
-    let mut whole =
-        Whole { state: *reader.state(), accepted: Vec::new(), commits: BTreeMap::new(), last_commit: 0, takeovers: 0, voids: 0, broken: None };
+    let mut whole = Whole {
+        state: *reader.state(),
+        accepted: Vec::new(),
+        commits: BTreeMap::new(),
+        last_commit: 0,
+        takeovers: 0,
+        voids: 0,
+        broken: None,
+    };
     for (offset, record) in (0..).zip(log) {
         match reader.read(offset, &record.value) {
             Read::Accepted(header) => {

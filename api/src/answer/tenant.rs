@@ -128,8 +128,7 @@ pub(super) fn done(events: &[Event]) -> Done {
 
 /// What the commit says about a cell.
 pub(super) fn cell_done(tenant: TenantId, id: CellId, events: &[Event]) -> Done {
-    let mut told =
-        CellAnswer { id, tenant, changed: true, name: None, billing_account: None, status: None, limits: LimitChanges::new() };
+    let mut told = CellAnswer { id, tenant, changed: true, name: None, billing_account: None, status: None, limits: LimitChanges::new() };
     let mut created = false;
     for event in events {
         let Event::Cell { event, .. } = event else { continue };

@@ -115,7 +115,10 @@ impl Query {
             Some(id) => Some(InCell::Of(id.parse().map_err(|_| wrong_parameter("cell", "is neither the id of a cell nor none"))?)),
         };
         let filter = Filter {
-            kind: once.remove("kind").map(|kind| kind.parse().map_err(|_| wrong_parameter("kind", "is no name of a service"))).transpose()?,
+            kind: once
+                .remove("kind")
+                .map(|kind| kind.parse().map_err(|_| wrong_parameter("kind", "is no name of a service")))
+                .transpose()?,
             zone: once.remove("zone").map(|zone| zone.parse().map_err(|_| wrong_parameter("zone", "is no name of a zone"))).transpose()?,
             phase: once.remove("phase"),
             cell,

@@ -70,8 +70,18 @@ const EVENTS: [Setting; 7] = [
     setting("retention.ms", "-1", Fits::Exactly, "the chains would lose their beginning after that time"),
     setting("retention.bytes", "-1", Fits::Exactly, "the chains would lose their beginning above that size"),
     setting("message.timestamp.type", "CreateTime", Fits::Exactly, "a record's time is its commit's, also in a mirrored copy"),
-    setting("message.timestamp.after.max.ms", "10000", Fits::AtMost, "the broker is the second clock: a decider that is ahead must be refused"),
-    setting("max.message.bytes", "1048576", Fits::AtLeast, "the largest commit has 512 KiB, and a refused one would end its decider's lead"),
+    setting(
+        "message.timestamp.after.max.ms",
+        "10000",
+        Fits::AtMost,
+        "the broker is the second clock: a decider that is ahead must be refused",
+    ),
+    setting(
+        "max.message.bytes",
+        "1048576",
+        Fits::AtLeast,
+        "the largest commit has 512 KiB, and a refused one would end its decider's lead",
+    ),
     setting("unclean.leader.election.enable", "false", Fits::Exactly, "a replica that missed records would become the truth"),
 ];
 
@@ -152,7 +162,8 @@ mod tests {
 
     fn faults_with(kind: Kind, changed: &[(&str, &str)]) -> Vec<String> {
         let topic = Topic { name: kind.topic(&JOURNAL), kind };
-        let mut found: BTreeMap<String, String> = kind.settings().iter().map(|setting| (setting.name.into(), setting.value.into())).collect();
+        let mut found: BTreeMap<String, String> =
+            kind.settings().iter().map(|setting| (setting.name.into(), setting.value.into())).collect();
         found.extend(changed.iter().map(|(name, value)| ((*name).into(), (*value).into())));
         topic.faults(&JOURNAL, 5, Some(&found)).iter().map(Fault::to_string).collect()
     }

@@ -122,7 +122,8 @@ fn a_log_with_another_past_than_was_stored_is_broken_even_if_it_is_a_chain_of_it
     let rewritten = log(JOURNAL, 1);
     let records = rewritten.records(0);
     let head = stored_after(&rewritten, 3).state.head;
-    let mut follower = Follower::new(JOURNAL.genesis(0), Some(StoredReader { hint: None, state: ReaderState { seq: 3, ..stored.state } })).unwrap();
+    let mut follower =
+        Follower::new(JOURNAL.genesis(0), Some(StoredReader { hint: None, state: ReaderState { seq: 3, ..stored.state } })).unwrap();
     assert_ne!(head, stored.state.head);
     assert_eq!(records.len(), 3);
     let Some(Followed::Broken(broken)) = follow(&mut follower, &rewritten).1 else { panic!("another past was taken for the own") };

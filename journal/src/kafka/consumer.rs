@@ -1,6 +1,6 @@
 //! Assigned partitions into an inbox: one client, one polling thread, no group, no committed offsets.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::message::BorrowedMessage;
 use rdkafka::{ClientConfig, Message as _, Offset, TopicPartitionList};
 
-use super::{TURN, ends, wire};
+use super::{TURN, ends, high_watermarks, wire};
 use crate::inbox::Inbox;
 use crate::log::{Consumer, ReadFrom, Source, Stored, Watermarks, What};
 
@@ -35,19 +35,35 @@ pub(super) struct KafkaConsumer {
 
 /// What the polling thread is told.
 enum Order {
-    Assign { partition: u32, session: u64, from: ReadFrom },
-    Unassign { partition: u32 },
+    Assign {
+        partition: u32,
+        session: u64,
+        from: ReadFrom,
+    },
+    Unassign {
+        partition: u32,
+    },
     /// Answer to a [`Question::Check`].
-    Ends { partition: u32, session: u64, ends: Watermarks },
+    Ends {
+        partition: u32,
+        session: u64,
+        ends: Watermarks,
+    },
     Stop,
 }
 
 /// What the asking thread is to ask the broker.
 enum Question {
     /// For somebody outside.
-    HighWatermark { partition: u32, ask: u64 },
+    HighWatermark {
+        partition: u32,
+        ask: u64,
+    },
     /// For the polling thread: the client has said that *some* partition cannot be read where it stands, and not which.
-    Check { partition: u32, session: u64 },
+    Check {
+        partition: u32,
+        session: u64,
+    },
     Stop,
 }
 
@@ -63,7 +79,14 @@ impl ClientContext for Quiet {
 impl ConsumerContext for Quiet {}
 
 impl KafkaConsumer {
-    pub(super) fn open(mut config: ClientConfig, topic: Arc<str>, source: Source, inbox: Arc<Inbox>) -> KafkaResult<Self> {
+    /// `other` is the client of questions.
+    pub(super) fn open(
+        mut config: ClientConfig,
+        other: Arc<BaseConsumer>,
+        topic: Arc<str>,
+        source: Source,
+        inbox: Arc<Inbox>,
+    ) -> KafkaResult<Self> {
         config
             // Demanded by the client although no group is joined and nothing is committed.
             .set("group.id", "cirrus-unused")
@@ -84,7 +107,7 @@ impl KafkaConsumer {
         let (orders, to_poll) = bounded(4_096);
         let (questions, to_ask) = bounded(4_096);
         let reading = Reading {
-            client: Arc::clone(&client),
+            client,
             topic: Arc::clone(&topic),
             source,
             inbox: Arc::clone(&inbox),
@@ -92,7 +115,7 @@ impl KafkaConsumer {
             held: HashMap::new(),
             paused: Vec::new(),
         };
-        let asking = Asking { client, topic, source, inbox: Arc::clone(&inbox), orders: orders.clone() };
+        let asking = Asking { client: other, topic, source, inbox: Arc::clone(&inbox), orders: orders.clone() };
         let started = |name: &str, run: Box<dyn FnOnce() + Send>| {
             let thread = std::thread::Builder::new().name(name.to_owned()).spawn(run);
             thread.map(Some).map_err(|error| KafkaError::ClientCreation(error.to_string()))
@@ -317,7 +340,7 @@ impl Reading {
 
 /// The asking thread: questions to the broker block, and the polling thread must not.
 struct Asking {
-    client: Arc<BaseConsumer<Quiet>>,
+    client: Arc<BaseConsumer>,
     topic: Arc<str>,
     source: Source,
     inbox: Arc<Inbox>,
@@ -326,26 +349,43 @@ struct Asking {
 
 impl Asking {
     fn run(self, questions: &Receiver<Question>) {
-        while let Ok(question) = questions.recv() {
-            let (Question::HighWatermark { partition, .. } | Question::Check { partition, .. }) = question else { return };
-            // Before the question, so that an answer about an earlier assignment is discarded.
-            let asked_in = self.inbox.session(self.source, partition);
-            let ends = match ends(&self.client, &self.topic, partition) {
-                Ok(ends) => ends,
-                Err(error) => {
-                    tracing::debug!(topic = %self.topic, partition, %error, "no answer about the ends of a partition");
-                    continue;
+        while let Ok(first) = questions.recv() {
+            let mut asked = Vec::new();
+            for question in std::iter::once(first).chain(questions.try_iter()) {
+                match question {
+                    // With the session before the answer, so that an answer about an earlier assignment is discarded.
+                    Question::HighWatermark { partition, ask } => asked.push((partition, ask, self.inbox.session(self.source, partition))),
+                    Question::Check { partition, session } => self.check(partition, session),
+                    Question::Stop => return,
                 }
-            };
-            match question {
-                Question::HighWatermark { ask, .. } => {
-                    self.inbox.offer(self.source, partition, asked_in, What::HighWatermark { ask, high: ends.high });
-                }
-                Question::Check { session, .. } => {
-                    let _ended = self.orders.send(Order::Ends { partition, session, ends });
-                }
-                Question::Stop => return,
             }
+            self.answer(&asked);
+        }
+    }
+
+    /// One request for all that was asked meanwhile.
+    fn answer(&self, asked: &[(u32, u64, u64)]) {
+        let partitions: BTreeSet<u32> = asked.iter().map(|(partition, ..)| *partition).collect();
+        if partitions.is_empty() {
+            return;
+        }
+        let answers = high_watermarks(&self.client, &self.topic, partitions).unwrap_or_else(|error| {
+            tracing::debug!(topic = %self.topic, %error, "no answer about high watermarks");
+            BTreeMap::new()
+        });
+        for (partition, ask, session) in asked {
+            if let Some(high) = answers.get(partition) {
+                self.inbox.offer(self.source, *partition, *session, What::HighWatermark { ask: *ask, high: *high });
+            }
+        }
+    }
+
+    fn check(&self, partition: u32, session: u64) {
+        match ends(&self.client, &self.topic, partition) {
+            Ok(ends) => {
+                let _ended = self.orders.send(Order::Ends { partition, session, ends });
+            }
+            Err(error) => tracing::debug!(topic = %self.topic, partition, %error, "no answer about the ends of a partition"),
         }
     }
 }

@@ -9,7 +9,7 @@ use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer as _, ProducerContext};
 use rdkafka::{ClientConfig, Message as _};
 
-use super::{TURN, wire};
+use super::{SERVING_TURN, wire};
 use crate::log::{Producer, ProducerFailed};
 
 /// See [`Producer`].
@@ -87,7 +87,7 @@ impl Shared {
     /// meanwhile; on a thread of its own that is what is wanted.
     fn poll(&self) {
         while !self.stopping.load(Ordering::Relaxed) {
-            self.client.poll(TURN);
+            self.client.poll(SERVING_TURN);
             if let Some((code, reason)) = self.client.client().fatal_error() {
                 self.client.context().fail(format!("fatal error {code}: {reason}"));
             }

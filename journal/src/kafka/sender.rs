@@ -9,7 +9,7 @@ use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, ProducerContext};
 use rdkafka::{ClientConfig, Message as _};
 
-use super::{TURN, wire};
+use super::{SERVING_TURN, wire};
 use crate::log::{Delivered, SendError, Sender};
 
 /// See [`Sender`].
@@ -65,7 +65,7 @@ impl KafkaSender {
         let polled = Arc::clone(&shared);
         let polling = std::thread::Builder::new().name("kafka-send".into()).spawn(move || {
             while !polled.stopping.load(Ordering::Relaxed) {
-                polled.client.poll(TURN);
+                polled.client.poll(SERVING_TURN);
             }
         });
         let polling = polling.map_err(|error| KafkaError::ClientCreation(error.to_string()))?;

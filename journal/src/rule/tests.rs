@@ -92,7 +92,8 @@ fn an_accepted_takeover_moves_the_whole_state_and_a_commit_only_seq_and_head() {
     let mut reader = Reader::new(ReaderState::empty(&genesis()));
     let first = takeover(1, A).encode().unwrap();
     assert!(matches!(reader.read(0, &first), Read::Accepted(_)));
-    let led = ReaderState { epoch: 1, writer: Some(A), since: 1, seq: 1, head: genesis().head().then(&first), ..ReaderState::empty(&genesis()) };
+    let led =
+        ReaderState { epoch: 1, writer: Some(A), since: 1, seq: 1, head: genesis().head().then(&first), ..ReaderState::empty(&genesis()) };
     assert_eq!(*reader.state(), led);
     let second = commit(1, A, 2, led.head).encode().unwrap();
     assert!(matches!(reader.read(1, &second), Read::Accepted(_)));

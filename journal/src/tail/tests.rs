@@ -4,8 +4,8 @@ use serde_json::value::RawValue;
 use uuid::Uuid;
 
 use super::*;
-use crate::twin::{Twin, TwinProducer};
 use crate::log::Producer as _;
+use crate::twin::{Twin, TwinProducer};
 use crate::writer::{Draft, Output, Writer};
 
 const JOURNAL: Journal = Journal { id: Uuid::from_u128(1), generation: 1, partitions: 4 };
@@ -123,7 +123,8 @@ fn what_is_told_carries_the_reader_to_store_with_it() {
     let mut leader = Leader::new();
     (0..3).for_each(|number| leader.commit(2, number));
     let events = told(&mut open(&leader.twin, &[]));
-    let commits: Vec<_> = events.iter().filter_map(|event| if let Told::Commit(commit) = &event.what { Some(commit) } else { None }).collect();
+    let commits: Vec<_> =
+        events.iter().filter_map(|event| if let Told::Commit(commit) = &event.what { Some(commit) } else { None }).collect();
     let middle = commits.iter().find(|commit| commit.after.state.partition == 2 && commit.record.seq == 4).unwrap();
     assert_eq!(numbers(&told(&mut open(&leader.twin, &[middle.after])), 2), [2]);
 }
@@ -161,7 +162,8 @@ fn void_records_are_told_to_those_who_ask() {
     leader.commit(0, 1);
     leader.twin.repeat(leader.producer.wire());
     let mut auditor = open(&leader.twin, &[]).showing_voids();
-    let voids = |events: &[TailEvent]| events.iter().filter(|event| matches!(event.what, Told::Void { reason: VoidReason::Repeated, .. })).count();
+    let voids =
+        |events: &[TailEvent]| events.iter().filter(|event| matches!(event.what, Told::Void { reason: VoidReason::Repeated, .. })).count();
     assert_eq!(voids(&told(&mut auditor)), 1);
     assert_eq!(voids(&told(&mut open(&leader.twin, &[]))), 0);
 }

@@ -1,7 +1,9 @@
 use std::sync::Arc;
 
+use bytes::Bytes;
 use chrono::TimeDelta;
-use schemas::record::{Origin, Record};
+use schemas::record::{CommandRef, Origin, Record};
+use serde_json::value::RawValue;
 use uuid::Uuid;
 
 use super::*;
@@ -121,7 +123,9 @@ impl Process {
     }
 
     fn deposed(&self) -> Option<(Deposed, usize)> {
-        self.outputs.iter().find_map(|output| if let Output::Deposed { reason, dropped } = output { Some((*reason, *dropped)) } else { None })
+        self.outputs
+            .iter()
+            .find_map(|output| if let Output::Deposed { reason, dropped } = output { Some((*reason, *dropped)) } else { None })
     }
 
     fn stopped(&self) -> Option<&Stopped> {

@@ -4,7 +4,7 @@ use super::{
     plan::Job,
     round::{Reported, Reporter, reported},
 };
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
 use domain::{
     command::Command,
     event::{CommandEvent, Event},
@@ -41,7 +41,7 @@ impl JournalReporter {
 
     /// Sends a command as a report, on a tenant's chain or on the platform's, and waits for its outcome.
     pub async fn send(&self, tenant: Option<TenantId>, id: CommandId, after_platform: u64, command: Command) -> Reported {
-        let now = Utc::now();
+        let now = now();
         let record = CommandRecord {
             id,
             tenant,
@@ -81,6 +81,11 @@ impl Reporter for JournalReporter {
     }
 
     fn now(&self) -> DateTime<Utc> {
-        Utc::now()
+        now()
     }
+}
+
+/// The time in whole microseconds, as everything on the log.
+fn now() -> DateTime<Utc> {
+    Utc::now().trunc_subsecs(6)
 }
