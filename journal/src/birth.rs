@@ -107,6 +107,11 @@ pub enum Warning {
         /// Which topic.
         topic: String,
     },
+    /// There are several replicas, and a record counts when one of them has it.
+    OneAcknowledgement {
+        /// Which topic.
+        topic: String,
+    },
 }
 
 impl fmt::Display for Warning {
@@ -116,6 +121,10 @@ impl fmt::Display for Warning {
                 "the brokers have no authorizer (authorizer.class.name is empty): whoever reaches them can write to the journal, and one stray record stops a partition",
             ),
             Self::OneReplica { topic } => write!(f, "topic {topic} has one replica: a lost disk is a lost journal"),
+            Self::OneAcknowledgement { topic } => write!(
+                f,
+                "topic {topic} has min.insync.replicas 1, and should have 2: a lost disk loses records that were acknowledged"
+            ),
         }
     }
 }
@@ -167,8 +176,11 @@ pub fn check(settings: &KafkaSettings, journal: &Journal) -> Result<Vec<Warning>
             return Err(BirthError::Missing(topic.name.clone()));
         }
         faults.extend(topic.faults(journal, found.len(), configs.get(&topic.name)));
+        let in_sync = configs.get(&topic.name).and_then(|settings| settings.get("min.insync.replicas"));
         if found.iter().any(|replicas| *replicas < 2) {
             warnings.push(Warning::OneReplica { topic: topic.name.clone() });
+        } else if in_sync.is_some_and(|in_sync| in_sync == "1") {
+            warnings.push(Warning::OneAcknowledgement { topic: topic.name.clone() });
         }
     }
     // A topic with other partitions cannot be read as this journal; its settings are fault enough.

@@ -1,8 +1,9 @@
 //! The log on Kafka, through librdkafka.
 //!
 //! What a topic needs of the broker is in [`birth`](crate::birth). What a client needs is here, and each setting has a reason beside it:
-//! producers in [`producer`](self) carry the journal's third duty (in order without holes), consumers are assigned by hand and never moved
-//! silently. Every client has a thread of its own that polls it; nothing here blocks the caller but [`Log::watermarks`].
+//! producers carry the third duty of a [writer](crate::writer) (in order without holes), consumers are assigned by hand and never moved
+//! silently. Every client has a thread of its own that polls it. Nothing blocks the caller but [`Log::watermarks`] and dropping a client,
+//! which waits for its threads.
 
 mod consumer;
 mod group;

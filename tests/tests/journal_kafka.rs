@@ -1,4 +1,5 @@
 //! The journal on a real broker: the contract of a log, birth and its refusals, leads that survive a broker's death, TLS and passwords.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -12,7 +12,7 @@ use crate::{
     refusal::Refusal,
     tenant::{Clock, Facts, Tenant, check_labels, check_text},
 };
-use chrono::TimeDelta;
+use chrono::{SubsecRound, TimeDelta};
 
 /// `at` may be this far ahead of the chain's time.
 pub(super) const AHEAD: TimeDelta = TimeDelta::minutes(5);
@@ -266,7 +266,7 @@ impl Tenant {
         let at = match (self.clock, request.at) {
             (Clock::Journal, None) => return Ok(last.map_or(facts.now, |last| last.max(facts.now))),
             (Clock::Journal, Some(_)) => return Err(Refusal::ClockIsNotEffective),
-            (Clock::Effective, at) => at.unwrap_or(facts.now),
+            (Clock::Effective, at) => at.unwrap_or(facts.now).trunc_subsecs(6),
         };
         if at > facts.now + AHEAD {
             return Err(Refusal::AtAhead { at });
