@@ -41,7 +41,7 @@ use domain::{
 use journal::caller::NotSent;
 use projections::{
     operations::{self, OperationRow},
-    snapshot::{ReadError, Shown},
+    snapshot::{ReadError, Shown, Snapshot},
 };
 use schemas::{
     command::CommandRecord,
@@ -131,7 +131,8 @@ impl Api {
 
         let compiled = known.service.as_ref().map(|service| self.specs.of(service)).transpose()?;
         let (digest, person) = self.digest(asked, tenant, compiled.as_deref()).await?;
-        if let Some(row) = known.before.take().filter(stands) {
+        // Advice is about now, whatever the key was used for.
+        if let Some(row) = known.before.take().filter(|row| !asked.validate_only && stands(row)) {
             if row.digest != digest {
                 self.refusals.refused(&principal);
                 return Err(refusals::problem(&Refusal::KeyReused));
@@ -155,18 +156,7 @@ impl Api {
         if standing.is_stranger() {
             return Ok(Known::default());
         }
-        let before = snapshot.operation(partition, id).await?;
-        let (service, spec) = match (command, tenant) {
-            (Command::CreateResource { kind, .. }, _) => (snapshot.service(kind).await?.map(|entry| entry.service), None),
-            (Command::ChangeResource { resource, spec: Some(_), .. }, Some(tenant)) => {
-                let state = snapshot.resource(tenant, *resource).await?.and_then(|row| row.state);
-                match state {
-                    Some(state) => (snapshot.service(&state.kind).await?.map(|entry| entry.service), Some(state.terms.spec)),
-                    None => (None, None),
-                }
-            }
-            _ => (None, None),
-        };
+        let (before, (service, spec)) = futures::try_join!(snapshot.operation(partition, id), concerned(&snapshot, tenant, command))?;
         Ok(Known { standing, before, service, spec })
     }
 
@@ -335,6 +325,21 @@ fn stands(row: &OperationRow) -> bool {
         }),
         operations::Outcome::Expired | operations::Outcome::Failed | operations::Outcome::AnsweredBefore => false,
     }
+}
+
+/// The service whose schema a command's spec has to fit, and the spec that is to be changed.
+async fn concerned(snapshot: &Snapshot, tenant: Option<TenantId>, command: &Command) -> Result<(Option<Service>, Option<Spec>), ReadError> {
+    let (kind, spec) = match (command, tenant) {
+        (Command::CreateResource { kind, .. }, _) => (kind.clone(), None),
+        (Command::ChangeResource { resource, spec: Some(_), .. }, Some(tenant)) => {
+            match snapshot.resource(tenant, *resource).await?.and_then(|row| row.state) {
+                Some(state) => (state.kind, Some(state.terms.spec)),
+                None => return Ok((None, None)),
+            }
+        }
+        _ => return Ok((None, None)),
+    };
+    Ok((snapshot.service(&kind).await?.map(|row| row.service), spec))
 }
 
 /// True for commands whose spec can be neither checked nor sealed without their service.

@@ -54,7 +54,7 @@ impl Default for Limits {
         Self {
             body_bytes: 64 * 1024,
             header_bytes: 16 * 1024,
-            request_timeout_s: 30,
+            request_timeout_s: 45,
             in_flight: 4_000,
             in_flight_per_tenant: 500,
             refusals_per_minute: const { NonZeroU32::new(600).expect("not zero") },

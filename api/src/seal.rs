@@ -87,7 +87,8 @@ impl From<SealError> for Problem {
 
 /// True when the connection broke, or the server is going down or coming up (SQLSTATE class 57): not our fault, and soon over.
 fn is_away(error: &tokio_postgres::Error) -> bool {
-    error.code().map_or(error.is_closed() || error.as_db_error().is_none(), |state| state.code().starts_with("57"))
+    let broken = std::error::Error::source(error).is_some_and(|source| source.is::<std::io::Error>());
+    broken || error.is_closed() || error.code().is_some_and(|state| state.code().starts_with("57"))
 }
 
 /// Whom the marked fields of a document concern.

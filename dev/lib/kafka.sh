@@ -24,7 +24,8 @@ make_kafka_archive() {
   kafka_prepare "$directory" "${ports[@]}"
   kafka_launch "$directory" "-XX:ArchiveClassesAtExit=$directory/archive.jsa"
   kafka_wait "$directory"
-  kafka_stop "$directory"
+  # It writes the archive as its last act.
+  stop "$directory/pid" TERM 120
   # An archive only saves time: where a JVM cannot make one, an empty file says so once and for all.
   [[ -f $directory/archive.jsa ]] || : >"$directory/archive.jsa"
   mv "$directory/archive.jsa" "$archive"
@@ -50,7 +51,7 @@ kafka_prepare() { # DIRECTORY PORT CONTROLLER-PORT [secured]
   kafka_settings "$directory" "$2" "$3" "$listener" >"$directory/server.properties"
   if [[ ! -d $directory/data ]]; then
     rm -rf "$directory/data.new"
-    cp -r "$servers/kafka-template" "$directory/data.new"
+    copy "$servers/kafka-template" "$directory/data.new"
     sed -i "s/^cluster.id=.*/cluster.id=$(random_kafka_id)/" "$directory/data.new/meta.properties"
     mv "$directory/data.new" "$directory/data"
   fi
@@ -129,7 +130,7 @@ kafka_launch() { # DIRECTORY [JVM-OPTION...]
 kafka_wait() { # DIRECTORY
   local port
   port=$(sed -n 's|^listeners=.*//127.0.0.1:\([0-9]*\),.*|\1|p' "$1/server.properties")
-  wait_until 60 answers_or_dead "$1/pid" "$port" && alive "$1/pid" || die "Kafka does not start: $(reason "$1/server.log")"
+  wait_until 120 answers_or_dead "$1/pid" "$port" && alive "$1/pid" || die "Kafka does not start: $(reason "$1/server.log")"
 }
 
 answers_or_dead() { listening "$2" || dead "$1"; } # PIDFILE PORT

@@ -10,6 +10,9 @@ die() {
   exit 1
 }
 
+# The comment at the head of the program.
+usage() { sed -n '2,/^set/{/^set/d;s/^# \{0,1\}//p}' "$0"; }
+
 # Waits until COMMAND succeeds, at most SECONDS.
 wait_until() { # SECONDS COMMAND...
   local deadline=$((SECONDS + $1))
@@ -51,6 +54,11 @@ need_space() { # DIRECTORY MEBIBYTES
   local free
   free=$(df --output=avail --block-size=1M "$1" | tail -n 1)
   ((free >= $2)) || die "disk full: $1 has $((free)) MiB left and needs $2: free some, or move CIRRUS_STATE and CIRRUS_CACHE"
+}
+
+copy() { # FROM TO
+  local error
+  error=$(cp -a "$1" "$2" 2>&1) || die "cannot copy $1 to $2: ${error%%$'\n'*}"
 }
 
 # One line that says why the writer of LOG ended: what the platform's own program says at its end, a full disk and the like, another

@@ -11,6 +11,7 @@ controller_port=$((7093 + offset))
 postgres_port=$((7432 + offset))
 
 api=http://127.0.0.1:$api_port
+projector=http://127.0.0.1:$projector_port
 configuration=$state/cirrus.toml
 tokens=$state/tokens.json
 zones=(zone-a zone-b)
@@ -86,6 +87,9 @@ create_journal() {
   log=$(role_log journal)
   cirrus "$log" journal create --partitions 8 --replication 1 --min-insync-replicas 1 || die "no journal: $(reason "$log")"
 }
+
+# The API reads the public key of the development issuer when it starts.
+draw_keys() { cirrus /dev/null token nobody || die "no keys in $state/keys: $binaries/cirrus --config $configuration token nobody says why"; }
 
 role_start() { # ROLE
   local role=$1

@@ -30,11 +30,11 @@ STATEMENTS
 postgres_prepare() { # DIRECTORY [secured]
   local directory=$1 new=$1/data.new
   mkdir -p "$directory"
-  "${postgres_as[@]}" test -x "$servers/postgres/bin/postgres" -a -x "$directory" ||
+  "${postgres_as[@]}" stat "$servers/postgres/bin/." "$directory/." >/dev/null 2>&1 ||
     die "PostgreSQL will not run as root and nobody may not enter $servers or $directory: move CIRRUS_CACHE and CIRRUS_STATE"
   if [[ ! -d $directory/data ]]; then
     rm -rf "$new"
-    cp -a "$servers/postgres-template" "$new"
+    copy "$servers/postgres-template" "$new"
     if [[ ${2:-} == secured ]]; then
       make_certificates "$directory/tls"
       printf '%s\n' "hostssl all $secured_user 127.0.0.1/32 scram-sha-256" 'hostnossl all postgres 127.0.0.1/32 trust' >"$new/pg_hba.conf"
@@ -76,7 +76,7 @@ postgres_launch() { # DIRECTORY PORT [OPTION...]
 
 # The lock file's last line says when connections are taken.
 postgres_wait() { # DIRECTORY
-  wait_until 60 postgres_ready_or_dead "$1" && alive "$1/pid" || die "PostgreSQL does not start: $(reason "$1/server.log")"
+  wait_until 120 postgres_ready_or_dead "$1" && alive "$1/pid" || die "PostgreSQL does not start: $(reason "$1/server.log")"
 }
 
 postgres_ready_or_dead() { grep -qs '^ready' "$1/data/postmaster.pid" || dead "$1/pid"; } # DIRECTORY

@@ -67,3 +67,41 @@ impl Journal {
         Genesis { base: None, generation: self.generation, journal: self.id, partition, partitions: self.partitions }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn journal(partitions: u32) -> Journal {
+        Journal { id: Uuid::nil(), generation: 7, partitions }
+    }
+
+    #[test]
+    fn a_tenant_stays_in_the_partition_where_its_history_lies() {
+        // Worked out apart from this program: tenant, its partition of 64, its partition of 8.
+        for (tenant, of_64, of_8) in [(1, 55, 6), (2, 26, 3), (3, 50, 6), (0xdead_beef, 5, 0)] {
+            assert_eq!(journal(64).partition_of(Uuid::from_u128(tenant)), of_64, "{tenant}");
+            assert_eq!(journal(8).partition_of(Uuid::from_u128(tenant)), of_8, "{tenant}");
+        }
+    }
+
+    #[test]
+    fn every_partition_gets_its_share_of_tenants_and_the_platforms_gets_none() {
+        for partitions in [1, 4, 64, 1_000, 1_024] {
+            let mut tenants = vec![0; partitions as usize + 1];
+            for tenant in 0..20_000 {
+                tenants[journal(partitions).partition_of(Uuid::from_u128(tenant)) as usize] += 1;
+            }
+            let platform = tenants.pop();
+            assert_eq!(platform, Some(0), "{partitions}");
+            assert!(tenants.iter().all(|tenants| *tenants > 0), "{partitions}");
+        }
+    }
+
+    #[test]
+    fn topics_are_named_after_their_generation() {
+        let journal = journal(4);
+        assert_eq!([journal.events(), journal.commands(), journal.reports()], ["cirrus.events.7", "cirrus.commands.7", "cirrus.reports.7"]);
+        assert_eq!((journal.platform(), journal.all_partitions()), (4, 5));
+    }
+}

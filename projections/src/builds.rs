@@ -10,7 +10,7 @@ use crate::{
     digest::{self, Digested},
     model::{ReadModel, Tables, by_name},
     snapshot::ReadError,
-    source::Source,
+    source::{BATCH, Source},
 };
 use deadpool_postgres::{ClientWrapper, Object, Transaction};
 use domain::Timestamp;
@@ -105,8 +105,8 @@ impl From<tokio_postgres::Error> for RebuildError {
     }
 }
 
-/// A rebuild that is this near tries to become current.
-const NEAR: u64 = 2_000;
+/// A rebuild that is this near tries to become current: one batch is left to read while the live runner is held.
+const NEAR: u64 = BATCH as u64;
 
 /// The live runner is not held longer than this.
 const HELD: Duration = Duration::from_secs(5);
@@ -198,21 +198,26 @@ pub async fn compare(
 ) -> Result<Comparison, RebuildError> {
     let model = by_name(name).ok_or_else(|| RebuildError::NoSuchModel(name.to_owned()))?;
     let mut filler = Filler::begin_afresh(database, journal, model, stop).await?;
-    let live = digest::of(database, model, None).await?.ok_or(ReadError::NotFilled(model.name()))?;
-    let mut source = Source::open(log, journal, &Build::earliest([&filler.build]), Some(live.positions.clone()))?;
-    loop {
-        let behind = filler.build.behind(&live.positions);
-        progress(filler.progress(behind));
-        if behind == 0 {
-            break;
-        }
-        filler.fill_one(&mut source, Duration::from_secs(1)).await?;
-    }
     let build = filler.build.tables.build;
-    let rebuilt = digest::of(database, model, Some(build)).await?;
-    let rebuilt = rebuilt.ok_or_else(|| RebuildError::NoSuchBuild { model: name.to_owned(), build })?;
-    drop_build(database, name, build).await?;
-    Ok(Comparison { live, rebuilt })
+    let compared = async {
+        let live = digest::of(database, model, None).await?.ok_or(ReadError::NotFilled(model.name()))?;
+        let mut source = Source::open(log, journal, &Build::earliest([&filler.build]), Some(live.positions.clone()))?;
+        loop {
+            let behind = filler.build.behind(&live.positions);
+            progress(filler.progress(behind));
+            if behind == 0 {
+                break;
+            }
+            filler.fill_one(&mut source, Duration::from_secs(1)).await?;
+        }
+        let rebuilt = digest::of(database, model, Some(build)).await?;
+        let rebuilt = rebuilt.ok_or_else(|| RebuildError::NoSuchBuild { model: name.to_owned(), build })?;
+        Ok(Comparison { live, rebuilt })
+    }
+    .await;
+    // However it went: nobody asked for a build to keep.
+    let dropped = drop_build(database, name, build).await;
+    compared.and_then(|compared| dropped.map(|()| compared))
 }
 
 /// The digests of the current build and of a fresh one at the same positions.

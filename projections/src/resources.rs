@@ -45,7 +45,8 @@ const TABLES: &[Table] = &[Table {
         subscriber  text,
         zone        text,
         phase       text        NOT NULL,
-        labels      jsonb       NOT NULL,
+        -- For filters: tenant, key and value of each label in one text, so that PostgreSQL knows how rare it is within its tenant.
+        labels      text[]      NOT NULL,
         generation  bigint      NOT NULL,
         external    text,
         attached_to uuid,
@@ -77,7 +78,7 @@ const TABLES: &[Table] = &[Table {
     CREATE INDEX {resources}_phase  ON {resources} (tenant, phase, created_seq, partition, id) WHERE state IS NOT NULL;
     CREATE INDEX {resources}_zone   ON {resources} (tenant, zone, created_seq, partition, id) WHERE state IS NOT NULL;
     CREATE INDEX {resources}_name   ON {resources} (tenant, name, partition, id) WHERE state IS NOT NULL;
-    CREATE INDEX {resources}_labels ON {resources} USING gin (labels jsonb_path_ops) WHERE state IS NOT NULL;
+    CREATE INDEX {resources}_labels ON {resources} USING gin (labels) WHERE state IS NOT NULL;
     CREATE INDEX {resources}_uses   ON {resources} USING gin (uses) WHERE uses <> ARRAY[]::uuid[];
     CREATE INDEX {resources}_attached ON {resources} (attached_to) WHERE attached_to IS NOT NULL;
     CREATE INDEX {resources}_work   ON {resources} (work_place, deadline, partition, id) WHERE work IS NOT NULL;
@@ -375,16 +376,20 @@ async fn write(on: &On<'_>, rows: Vec<ResourceRow>) -> Result<(), tokio_postgres
             &rows.iter().map(|$row| $value).collect::<Vec<_>>()
         };
     }
-    let state = |row: &ResourceRow| row.state.clone();
+    let labels = |row: &ResourceRow| match &row.state {
+        Some(state) => state.labels.iter().map(|(key, value)| label(row.tenant, key, value)).collect::<Vec<_>>(),
+        None => Vec::new(),
+    };
     on.execute(
         "INSERT INTO {resources} (partition, id, tenant, cell, kind, version, name, subscriber, zone, phase, labels, generation, external,
              attached_to, uses, failures, problem, created_seq, created_at, changed_seq, changed_at,
              work, work_place, deadline, overdue, worker, busy_until, state, remains)
-         SELECT $1, id, tenant, cell, kind, version, name, subscriber, zone, phase, labels, generation, external,
+         SELECT $1, id, tenant, cell, kind, version, name, subscriber, zone, phase,
+             ARRAY(SELECT json_array_elements_text(labels)), generation, external,
              attached_to, uses::uuid[], failures, problem, created_seq, created_at, changed_seq, changed_at,
              work, work_place, deadline, overdue, worker, busy_until, state, remains
          FROM unnest($2::uuid[], $3::uuid[], $4::uuid[], $5::text[], $6::integer[], $7::text[], $8::text[], $9::text[], $10::text[],
-             $11::jsonb[], $12::bigint[], $13::text[], $14::uuid[], $15::text[], $16::integer[], $17::text[], $18::bigint[],
+             $11::json[], $12::bigint[], $13::text[], $14::uuid[], $15::text[], $16::integer[], $17::text[], $18::bigint[],
              $19::timestamptz[], $20::bigint[], $21::timestamptz[], $22::text[], $23::text[], $24::timestamptz[], $25::boolean[],
              $26::text[], $27::timestamptz[], $28::json[], $29::json[])
            AS n (id, tenant, cell, kind, version, name, subscriber, zone, phase, labels, generation, external,
@@ -407,7 +412,7 @@ async fn write(on: &On<'_>, rows: Vec<ResourceRow>) -> Result<(), tokio_postgres
             column!(|r| r.subscriber.as_deref().map(text)),
             column!(|r| r.state.as_ref().and_then(|s| s.zone.as_ref()).map(|z| z.as_str())),
             column!(|r| r.phase()),
-            column!(|r| Json(state(r).map(|s| s.labels).unwrap_or_default())),
+            column!(|r| Json(labels(r))),
             column!(|r| r.state.as_ref().map_or(0, |s| int(s.generation))),
             column!(|r| r.external.as_deref().map(text)),
             column!(|r| r.state.as_ref().and_then(|s| s.attached_to).map(|a| a.0)),
@@ -430,6 +435,11 @@ async fn write(on: &On<'_>, rows: Vec<ResourceRow>) -> Result<(), tokio_postgres
     )
     .await?;
     Ok(())
+}
+
+/// A label as it is filtered by. No key or value holds a control character, so the text is unambiguous.
+fn label(tenant: TenantId, key: &str, value: &str) -> String {
+    format!("{}\u{1f}{}\u{1f}{}", tenant.0.simple(), text(key), text(value))
 }
 
 /// Ids as the text of an array: `unnest` would flatten an array of arrays.

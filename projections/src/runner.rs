@@ -278,7 +278,10 @@ impl Live<'_> {
                     stopping = true;
                     source.stop();
                 }
-                Some(filled) = self.filling.join_next() => self.filled(filled),
+                Some(filled) = self.filling.join_next() => {
+                    self.filled(filled);
+                    self.builds = current(&self.client).await?;
+                }
                 _ = tick.tick() => {
                     if self.client.is_closed() {
                         return Err(Interrupted::Closed);

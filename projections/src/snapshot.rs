@@ -121,6 +121,11 @@ impl Snapshot {
         Ok(self.query(template, params).await?.into_iter().next())
     }
 
+    /// From here on every query is planned for the values that it is asked with, not once for all values.
+    pub(crate) async fn plan_for_values(&self) -> Result<(), ReadError> {
+        Ok(self.client.batch_execute("SET LOCAL plan_cache_mode = force_custom_plan").await?)
+    }
+
     fn sql(&self, template: &str) -> Result<String, ReadError> {
         let mut missing = None;
         let sql = fill(template, |table, sql| {

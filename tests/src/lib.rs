@@ -1,4 +1,6 @@
 //! Does it hold together: scenarios, simulation, end to end.
 
+pub mod platform;
+pub mod quota;
 pub mod servers;
 pub mod trace;

@@ -68,7 +68,8 @@ impl Leader {
     fn start(log: &Arc<KafkaLog>, journal: Journal) -> Self {
         let inbox = Inbox::new(Capacity::default(), 1);
         let consumer = log.open_consumer(EVENTS, &inbox).unwrap();
-        let writers: Vec<Writer> = (0..journal.all_partitions()).map(|partition| Writer::new(journal.genesis(partition), None).unwrap()).collect();
+        let writers: Vec<Writer> =
+            (0..journal.all_partitions()).map(|partition| Writer::new(journal.genesis(partition), None).unwrap()).collect();
         for (partition, writer) in (0..).zip(&writers) {
             consumer.assign(partition, writer.read_from());
         }

@@ -137,7 +137,7 @@ impl Answer {
 
     /// This refusal, with all that it says.
     #[track_caller]
-    pub fn is_refused(self, expected: Refusal) {
+    pub fn refused_with(self, expected: Refusal) {
         assert_eq!(self.refusal(), Some(&expected), "{:#?}", self.events);
     }
 

@@ -50,7 +50,7 @@ fn the_same_key_with_another_request_is_refused_and_stays_the_firsts() {
     cloud.again(&request).accepted();
     let first = cloud.seq();
     let other = Request { fingerprint: 99, ..request.clone() };
-    cloud.again(&other).is_refused(Refusal::KeyReused);
+    cloud.again(&other).refused_with(Refusal::KeyReused);
     is_repeated(&cloud.again(&request), first);
 }
 

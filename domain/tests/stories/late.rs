@@ -58,8 +58,8 @@ fn late_news_about_the_gone_that_says_nothing_exists_is_only_noted() {
         .reports(Command::ReportFailed { resource: id, intent: create, problem: "no".to_owned(), remains: true })
         .is("resource.observed_late");
     let gone = Refusal::NoSuchResource { resource: id };
-    cloud.reports(vanished(id)).is_refused(gone.clone());
-    cloud.reports(Command::DeadlinePassed { resource: id, intent: create }).is_refused(gone);
+    cloud.reports(vanished(id)).refused_with(gone.clone());
+    cloud.reports(Command::DeadlinePassed { resource: id, intent: create }).refused_with(gone);
     assert!(cloud.acme().remains.is_empty());
 }
 
@@ -88,7 +88,7 @@ fn a_late_answer_to_a_change_that_went_back_changes_nothing() {
     let before = cloud.resource(id).clone();
     cloud.reports_done(id, intent, None).is("resource.observed_late");
     assert_eq!(*cloud.resource(id), before);
-    cloud.reports(Command::DeadlinePassed { resource: id, intent }).is_refused(Refusal::StepNotOpen { intent });
+    cloud.reports(Command::DeadlinePassed { resource: id, intent }).refused_with(Refusal::StepNotOpen { intent });
 }
 
 #[test]

@@ -11,8 +11,13 @@ use domain::{
 };
 use serde_json::json;
 
-/// The situations in which a server can be, each with how it came there.
-const SITUATIONS: [(&str, fn(&mut Cloud) -> ResourceId); 10] = [
+/// A situation in which a resource can be, and how it comes there.
+type Situation = (&'static str, fn(&mut Cloud) -> ResourceId);
+
+/// What somebody does to a resource.
+type Deed<'a> = (&'a str, &'a dyn Fn(&mut Cloud, ResourceId) -> Answer);
+
+const SITUATIONS: [Situation; 10] = [
     ("creating", |cloud| cloud.ada(cloud.order("server")).resource()),
     ("active", |cloud| cloud.server()),
     ("changing", |cloud| {
@@ -59,7 +64,7 @@ const SITUATIONS: [(&str, fn(&mut Cloud) -> ResourceId); 10] = [
 ];
 
 /// One line a situation: what each of `deeds` leads to in it.
-fn table(deeds: &[(&str, &dyn Fn(&mut Cloud, ResourceId) -> Answer)]) -> String {
+fn table(deeds: &[Deed<'_>]) -> String {
     let mut lines = String::new();
     for (situation, come_there) in SITUATIONS {
         let mut cloud = Cloud::open();
@@ -184,7 +189,7 @@ fn a_change_after_the_generation_that_was_seen_is_refused() {
         Command::AttachResource { resource: id, if_generation, to: id },
         Command::ChangeResource { resource: id, if_generation, name: None, labels: None, spec: None, version: 1 },
     ] {
-        cloud.ada(command).is_refused(Refusal::GenerationMismatch { expected: 2, current: 1 });
+        cloud.ada(command).refused_with(Refusal::GenerationMismatch { expected: 2, current: 1 });
     }
     cloud.ada(Command::DeleteResource { resource: id, if_generation: Some(1) }).accepted();
 }
@@ -213,7 +218,7 @@ fn a_delete_during_create_replaces_it_and_waits_for_the_call_under_way() {
     cloud.calls("w1", id, 60).is("resource.pending");
     cloud.ada(delete(id)).is("resource.delete_requested");
     let until = cloud.now + chrono::TimeDelta::seconds(60);
-    cloud.calls("w2", id, 60).is_refused(Refusal::StepTaken { until });
+    cloud.calls("w2", id, 60).refused_with(Refusal::StepTaken { until });
     cloud.reports_done(id, create, Some("ext-1")).is("resource.observed_late");
     assert_eq!(cloud.phase(id), Phase::Deleting);
     cloud.waits(60).calls("w2", id, 60).is("resource.pending");
@@ -229,8 +234,8 @@ fn a_second_change_during_a_change_is_busy_and_the_same_one_is_nothing_to_do() {
     cloud.ada(change(id, bigger.clone())).accepted();
     let intent = cloud.intent(id);
     let busy = || Refusal::Busy { step: "change".to_owned(), intent };
-    cloud.ada(change(id, json!({ "vcpus": 8, "memory_mib": 2048 }))).is_refused(busy());
-    cloud.ada(act(id, Action::Stop)).is_refused(busy());
+    cloud.ada(change(id, json!({ "vcpus": 8, "memory_mib": 2048 }))).refused_with(busy());
+    cloud.ada(act(id, Action::Stop)).refused_with(busy());
     cloud.ada(change(id, bigger)).is("command.nothing_to_do");
 }
 
@@ -278,9 +283,9 @@ fn an_attached_volume_cannot_be_deleted_until_it_is_detached() {
     let mut cloud = Cloud::open();
     let server = cloud.server();
     let volume = cloud.volume_on(server);
-    cloud.ada(delete(volume)).is_refused(Refusal::InUse { by: vec![server] });
+    cloud.ada(delete(volume)).refused_with(Refusal::InUse { by: vec![server] });
     cloud.ada(detach(volume)).accepted();
-    cloud.ada(delete(volume)).is_refused(Refusal::InUse { by: vec![server] });
+    cloud.ada(delete(volume)).refused_with(Refusal::InUse { by: vec![server] });
     cloud.done(volume).is("resource.detached");
     cloud.ada(detach(volume)).is("command.nothing_to_do");
     cloud.removes(volume);
@@ -304,7 +309,7 @@ fn a_volume_is_attached_to_one_server_at_a_time() {
     let (first, second) = (cloud.server(), cloud.server());
     let volume = cloud.volume_on(first);
     cloud.ada(attach(volume, first)).is("command.nothing_to_do");
-    cloud.ada(attach(volume, second)).is_refused(Refusal::InUse { by: vec![first] });
+    cloud.ada(attach(volume, second)).refused_with(Refusal::InUse { by: vec![first] });
     cloud.ada(attach(first, second)).is("refused: no_such_action");
     cloud.ada(act(volume, Action::Stop)).is("refused: no_such_action");
 }
@@ -384,14 +389,14 @@ fn only_declared_fields_change_and_some_only_grow() {
     let mut cloud = Cloud::open();
     let volume = cloud.has(cloud.order("volume"));
     let server = cloud.server();
-    cloud.ada(change(volume, json!({ "size_gib": 9 }))).is_refused(Refusal::field("#/spec/size_gib", "can only grow"));
+    cloud.ada(change(volume, json!({ "size_gib": 9 }))).refused_with(Refusal::field("#/spec/size_gib", "can only grow"));
     for shrunk in [json!({}), json!({ "size_gib": 9.5 }), json!({ "size_gib": "11" })] {
         cloud.ada(change(volume, shrunk)).is("refused: bad_field");
     }
     cloud.ada(change(volume, json!({ "size_gib": 11 }))).accepted();
     cloud
         .ada(change(server, json!({ "vcpus": 2, "memory_mib": 2048, "image": "x" })))
-        .is_refused(Refusal::field("#/spec/image", "cannot change while the resource lives"));
+        .refused_with(Refusal::field("#/spec/image", "cannot change while the resource lives"));
     let Command::ChangeResource { resource, if_generation, labels, spec, version, .. } =
         change(server, json!({ "vcpus": 3, "memory_mib": 2048 }))
     else {

@@ -145,7 +145,7 @@ fn every_command_is_refused_to_every_role_that_may_not_and_accepted_from_every_o
             cloud.asks("olga", suspend()).accepted();
         }
         let (command, needs) = sample(kind, &cloud, &stage);
-        let of_platform = needs == Needs::Operator && cloud.acme_decides(&command);
+        let of_platform = needs == Needs::Operator && cloud.is_for_the_platform(&command);
         let expect = |cloud: &Cloud, who: &str, origin: Origin, may: bool| {
             let mut cloud = cloud.clone();
             let tenant = (!of_platform).then_some(cloud.tenant);
@@ -176,8 +176,8 @@ fn every_command_is_refused_to_every_role_that_may_not_and_accepted_from_every_o
 }
 
 impl Cloud {
-    /// True for the commands of the platform's own chain.
-    fn acme_decides(&self, command: &Command) -> bool {
+    /// True for what a tenant's chain does not know: the commands of the platform's own.
+    fn is_for_the_platform(&self, command: &Command) -> bool {
         let mut cloud = self.clone();
         cloud.asks("olga", command.clone()).refusal() == Some(&Refusal::WrongChain)
     }
@@ -188,8 +188,8 @@ fn a_tenant_administrator_cannot_make_or_unmake_a_super_administrator() {
     let mut cloud = Cloud::open();
     cloud.gives("tom", Role::TenantAdministrator);
     let refused = Refusal::Forbidden { permission: Permission::ManageSuperAdministrators };
-    cloud.asks("tom", grant("tom", Role::TenantSuperAdministrator, None)).is_refused(refused.clone());
-    cloud.asks("tom", revoke("ada", Role::TenantSuperAdministrator, None)).is_refused(refused);
+    cloud.asks("tom", grant("tom", Role::TenantSuperAdministrator, None)).refused_with(refused.clone());
+    cloud.asks("tom", revoke("ada", Role::TenantSuperAdministrator, None)).refused_with(refused);
     for role in Role::ALL.into_iter().filter(|r| *r != Role::TenantSuperAdministrator) {
         let cell = role.is_of_cell().then_some(cloud.b);
         cloud.asks("tom", grant("nina", role, cell)).is("member.role_granted");
@@ -220,24 +220,24 @@ fn a_role_is_granted_at_its_own_level_only() {
     let mut cloud = Cloud::open();
     for role in Role::ALL {
         let wrong = (!role.is_of_cell()).then_some(cloud.b);
-        cloud.ada(grant("nina", role, wrong)).is_refused(Refusal::RoleLevel { role, of_cell: role.is_of_cell() });
+        cloud.ada(grant("nina", role, wrong)).refused_with(Refusal::RoleLevel { role, of_cell: role.is_of_cell() });
     }
     let closed: domain::id::CellId = cloud.ada(cell("old")).id.into();
     cloud.ada(Command::CloseCell { cell: closed }).accepted();
-    cloud.ada(grant("nina", Role::CellUser, Some(closed))).is_refused(Refusal::CellClosed { cell: closed });
+    cloud.ada(grant("nina", Role::CellUser, Some(closed))).refused_with(Refusal::CellClosed { cell: closed });
 }
 
 #[test]
 fn the_last_super_administrator_cannot_remove_himself_until_there_is_another() {
     let mut cloud = Cloud::open();
     let go = || revoke("ada", Role::TenantSuperAdministrator, None);
-    cloud.ada(go()).is_refused(Refusal::LastSuperAdministrator);
+    cloud.ada(go()).refused_with(Refusal::LastSuperAdministrator);
     // Other roles of the same person do not count, nor does a second grant of another role.
     cloud.gives("ada", Role::TenantAdministrator);
-    cloud.ada(go()).is_refused(Refusal::LastSuperAdministrator);
+    cloud.ada(go()).refused_with(Refusal::LastSuperAdministrator);
     cloud.gives("bea", Role::TenantSuperAdministrator);
     cloud.ada(go()).is("member.role_revoked");
-    cloud.asks("bea", revoke("bea", Role::TenantSuperAdministrator, None)).is_refused(Refusal::LastSuperAdministrator);
+    cloud.asks("bea", revoke("bea", Role::TenantSuperAdministrator, None)).refused_with(Refusal::LastSuperAdministrator);
 }
 
 #[test]
@@ -258,10 +258,10 @@ fn a_foreign_cell_and_resource_look_like_absent_ones() {
     let theirs = cloud.has(cloud.order("server").in_cell(c));
     let absent = ResourceId(nobody());
     for id in [theirs, absent] {
-        cloud.asks("uma", delete(id)).is_refused(Refusal::NoSuchResource { resource: id });
+        cloud.asks("uma", delete(id)).refused_with(Refusal::NoSuchResource { resource: id });
     }
     for cell in [c, domain::id::CellId(nobody())] {
-        cloud.asks("uma", cloud.order("server").in_cell(cell)).is_refused(Refusal::NoSuchCell { cell });
+        cloud.asks("uma", cloud.order("server").in_cell(cell)).refused_with(Refusal::NoSuchCell { cell });
     }
     let mine = cloud.asks("uma", cloud.order("volume")).resource();
     cloud.done(mine).accepted();

@@ -25,15 +25,15 @@ fn the_first_operator_comes_from_the_console_and_the_last_one_stays() {
         let request = cloud.request(Actor::Service("console".to_owned()), None, appoint("otto"));
         cloud.send(&request, origin)
     };
-    appointed(&mut cloud, Origin::Commands).is_refused(Refusal::OperatorsOnly);
+    appointed(&mut cloud, Origin::Commands).refused_with(Refusal::OperatorsOnly);
     let dismiss = |who| Command::DismissOperator { operator: principal(who) };
-    cloud.runs(dismiss("olga")).is_refused(Refusal::LastOperator);
+    cloud.runs(dismiss("olga")).refused_with(Refusal::LastOperator);
     appointed(&mut cloud, Origin::Reports).is("platform.operator_appointed");
     cloud.runs(appoint("otto")).is("command.nothing_to_do");
     cloud.runs(appoint(" ")).is("refused: bad_field");
     cloud.runs(dismiss("nobody")).is("command.nothing_to_do");
     cloud.runs(dismiss("olga")).is("platform.operator_dismissed");
-    cloud.runs(dismiss("otto")).is_refused(Refusal::OperatorsOnly);
+    cloud.runs(dismiss("otto")).refused_with(Refusal::OperatorsOnly);
 }
 
 #[test]
@@ -44,7 +44,7 @@ fn a_zone_that_drains_takes_nothing_new_and_what_is_there_is_operated() {
     for closed in [ZoneState::Draining, ZoneState::Closed] {
         cloud.runs(state(closed)).is("platform.zone_state_set");
         cloud.runs(state(closed)).is("command.nothing_to_do");
-        cloud.ada(cloud.order("server")).is_refused(Refusal::ZoneNotOpen { zone: "az1".parse().unwrap() });
+        cloud.ada(cloud.order("server")).refused_with(Refusal::ZoneNotOpen { zone: "az1".parse().unwrap() });
         cloud.ada(cloud.order("server").in_zone("az2")).accepted();
     }
     cloud.ada(act(server, domain::catalogue::Action::Stop)).accepted();
@@ -61,7 +61,7 @@ fn regions_and_zones_are_declared_once() {
     cloud.runs(region("")).is("refused: bad_field");
     let zone = |region: &str| Command::DeclareZone { zone: "az1".parse().unwrap(), region: region.parse().unwrap() };
     cloud.runs(zone("eu-1")).is("command.nothing_to_do");
-    cloud.runs(zone("eu-9")).is_refused(Refusal::NoSuchRegion { region: "eu-9".parse().unwrap() });
+    cloud.runs(zone("eu-9")).refused_with(Refusal::NoSuchRegion { region: "eu-9".parse().unwrap() });
     cloud.runs(Command::DeclareRegion { region: "eu-2".parse().unwrap(), title: "North".to_owned() }).accepted();
     cloud.runs(zone("eu-2")).is("refused: bad_field");
 }
@@ -70,24 +70,24 @@ fn regions_and_zones_are_declared_once() {
 fn a_service_is_published_version_by_version_paused_and_retired() {
     let mut cloud = Cloud::open();
     cloud.runs(publish(server(1))).is("command.nothing_to_do");
-    cloud.runs(publish(server(3))).is_refused(Refusal::ServiceVersion { service: kind("server"), expected: 2 });
+    cloud.runs(publish(server(3))).refused_with(Refusal::ServiceVersion { service: kind("server"), expected: 2 });
     cloud.runs(publish(server(2))).is("platform.service_published");
-    cloud.ada(cloud.order("server")).is_refused(Refusal::CatalogueMoved { service: kind("server"), checked: 1, current: 2 });
+    cloud.ada(cloud.order("server")).refused_with(Refusal::CatalogueMoved { service: kind("server"), checked: 1, current: 2 });
     cloud.ada(cloud.order("server").of_version(2)).accepted();
 
     let (pause, retire) = (Command::PauseService { service: kind("server") }, Command::RetireService { service: kind("server") });
     cloud.runs(pause.clone()).is("platform.service_paused");
     cloud.runs(pause.clone()).is("command.nothing_to_do");
     let refused = |state: &str| Refusal::ServiceNotOrderable { service: kind("server"), state: state.to_owned() };
-    cloud.ada(cloud.order("server").of_version(2)).is_refused(refused("paused"));
+    cloud.ada(cloud.order("server").of_version(2)).refused_with(refused("paused"));
     cloud.runs(publish(server(2))).is("platform.service_published");
     cloud.ada(cloud.order("server").of_version(2)).accepted();
 
     cloud.runs(retire.clone()).is("platform.service_retired");
     cloud.runs(retire).is("command.nothing_to_do");
     cloud.runs(pause).is("command.nothing_to_do");
-    cloud.runs(publish(server(3))).is_refused(refused("retired"));
-    cloud.ada(cloud.order("server").of_version(2)).is_refused(refused("retired"));
+    cloud.runs(publish(server(3))).refused_with(refused("retired"));
+    cloud.ada(cloud.order("server").of_version(2)).refused_with(refused("retired"));
     cloud.runs(Command::PauseService { service: kind("boat") }).is("refused: no_such_service");
 }
 
@@ -114,10 +114,10 @@ fn a_quota_names_only_dimensions_that_some_service_declares() {
     let mut cloud = Cloud::open();
     let unknown = || Refusal::UnknownDimension { dimension: dimension("boats") };
     let boats = || limits([("boats", Limit::At(1))]);
-    cloud.runs(Command::SetDefaultQuota { tenant: boats(), cell: Limits::new() }).is_refused(unknown());
-    cloud.asks("olga", Command::SetTenantQuota { limits: boats(), cell_default: changes([]) }).is_refused(unknown());
-    cloud.ada(Command::SetCellQuota { cell: cloud.b, limits: changes([("boats", None)]) }).is_refused(unknown());
-    cloud.ada(Command::CreateCell { name: "d".to_owned(), billing_account: None, limits: boats(), parent: None }).is_refused(unknown());
+    cloud.runs(Command::SetDefaultQuota { tenant: boats(), cell: Limits::new() }).refused_with(unknown());
+    cloud.asks("olga", Command::SetTenantQuota { limits: boats(), cell_default: changes([]) }).refused_with(unknown());
+    cloud.ada(Command::SetCellQuota { cell: cloud.b, limits: changes([("boats", None)]) }).refused_with(unknown());
+    cloud.ada(Command::CreateCell { name: "d".to_owned(), billing_account: None, limits: boats(), parent: None }).refused_with(unknown());
 }
 
 #[test]
@@ -133,10 +133,10 @@ fn while_the_platform_is_not_known_whatever_needs_it_waits_and_the_rest_goes_on(
         Command::SetTenantQuota { limits: Limits::new(), cell_default: units() },
         Command::CreateCell { name: "d".to_owned(), billing_account: None, limits: limits([("units", Limit::At(1))]), parent: None },
     ] {
-        cloud.ada(command).is_refused(Refusal::PlatformStale);
+        cloud.ada(command).refused_with(Refusal::PlatformStale);
     }
     for command in [suspend(), Command::ResumeTenant {}, close(true)] {
-        cloud.asks("olga", command).is_refused(Refusal::PlatformStale);
+        cloud.asks("olga", command).refused_with(Refusal::PlatformStale);
     }
     cloud.ada(cell("d")).is("cell.created");
     cloud.ada(rename(server, "other")).is("resource.renamed");
@@ -149,18 +149,18 @@ fn while_the_platform_is_not_known_whatever_needs_it_waits_and_the_rest_goes_on(
 fn a_format_is_raised_one_by_one_and_never_above_what_this_program_writes() {
     let mut cloud = Cloud::open();
     let raise = |format| Command::RaiseFormat { format };
-    cloud.runs(raise(2)).is_refused(Refusal::FormatOutOfOrder { asked: 2, current: 0 });
+    cloud.runs(raise(2)).refused_with(Refusal::FormatOutOfOrder { asked: 2, current: 0 });
     cloud.runs(raise(1)).is("platform.format_raised");
-    cloud.runs(raise(1)).is_refused(Refusal::FormatOutOfOrder { asked: 1, current: 1 });
-    cloud.runs(raise(2)).is_refused(Refusal::FormatOutOfOrder { asked: 2, current: 1 });
+    cloud.runs(raise(1)).refused_with(Refusal::FormatOutOfOrder { asked: 1, current: 1 });
+    cloud.runs(raise(2)).refused_with(Refusal::FormatOutOfOrder { asked: 2, current: 1 });
 }
 
 #[test]
 fn a_command_for_another_chain_is_refused() {
     let mut cloud = Cloud::open();
-    cloud.runs(suspend()).is_refused(Refusal::WrongChain);
-    cloud.asks("olga", appoint("otto")).is_refused(Refusal::WrongChain);
+    cloud.runs(suspend()).refused_with(Refusal::WrongChain);
+    cloud.asks("olga", appoint("otto")).refused_with(Refusal::WrongChain);
     let elsewhere = domain::id::TenantId(nobody());
     let request = cloud.request(person("ada"), Some(elsewhere), cell("d"));
-    cloud.send(&request, Origin::Commands).is_refused(Refusal::NoSuchTenant { tenant: elsewhere });
+    cloud.send(&request, Origin::Commands).refused_with(Refusal::NoSuchTenant { tenant: elsewhere });
 }

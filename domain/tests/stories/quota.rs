@@ -205,8 +205,8 @@ fn a_refusal_says_level_dimension_limit_used_and_asked() {
     board.play(Claim('b', 7)).accepted();
     let refusal =
         |level, limit, used, asked| Refusal::QuotaExceeded { level, dimension: dimension("units"), limit: Limit::At(limit), used, asked };
-    board.play(Claim('b', 4)).is_refused(refusal(Level::Cell, 10, 7, 4));
-    board.play(Claim('a', 14)).is_refused(refusal(Level::Tenant, 20, 7, 14));
+    board.play(Claim('b', 4)).refused_with(refusal(Level::Cell, 10, 7, 4));
+    board.play(Claim('a', 14)).refused_with(refusal(Level::Tenant, 20, 7, 14));
 }
 
 #[test]
@@ -263,7 +263,7 @@ fn a_change_that_does_not_fit_is_refused_with_what_it_asks_on_top() {
     let mut board = Board::new();
     board.play(Claim('b', 4)).accepted();
     let (pool, _) = board.pools[&'b'][0];
-    board.cloud.ada(change(pool, json!({ "units": 11 }))).is_refused(Refusal::QuotaExceeded {
+    board.cloud.ada(change(pool, json!({ "units": 11 }))).refused_with(Refusal::QuotaExceeded {
         level: Level::Cell,
         dimension: dimension("units"),
         limit: Limit::At(10),

@@ -30,7 +30,7 @@ fn a_server_names_what_lives_in_its_cell_or_at_the_tenant() {
     let server = cloud.has(cloud.order("server").with("networks", names));
     assert_eq!(cloud.resource(server).terms.uses.len(), 2);
     for network in [shared, own] {
-        cloud.ada(delete(network)).is_refused(Refusal::InUse { by: vec![server] });
+        cloud.ada(delete(network)).refused_with(Refusal::InUse { by: vec![server] });
     }
     cloud.removes(server);
     cloud.removes(shared);
@@ -47,10 +47,10 @@ fn a_reference_out_of_the_cell_kind_or_zone_is_refused() {
     refused(cloud.ada(on(&cloud, ResourceId(nobody()))), ABSENT);
     refused(cloud.ada(on(&cloud, far)), "it is in the zone az2");
     refused(cloud.ada(on(&cloud, network)), "it is a network, not a volume");
-    cloud.ada(cloud.order("server").with("disk", "x")).is_refused(Refusal::field("#/spec/disk", "not the id of a resource"));
+    cloud.ada(cloud.order("server").with("disk", "x")).refused_with(Refusal::field("#/spec/disk", "not the id of a resource"));
     cloud
         .ada(cloud.order("server").with("networks", json!([7])))
-        .is_refused(Refusal::field("#/spec/networks/0", "not the id of a resource"));
+        .refused_with(Refusal::field("#/spec/networks/0", "not the id of a resource"));
     let server = cloud.server();
     refused(cloud.ada(attach(elsewhere, server)), ABSENT);
     refused(cloud.ada(attach(far, server)), "it is in the zone az1");
@@ -101,14 +101,14 @@ fn a_changed_reference_is_held_until_the_change_is_done_or_has_failed() {
     let to = |network: ResourceId| change(server, json!({ "vcpus": 2, "memory_mib": 2048, "networks": [network.to_string()] }));
     let in_use = || Refusal::InUse { by: vec![server] };
     cloud.ada(to(new)).accepted();
-    cloud.ada(delete(old)).is_refused(in_use());
-    cloud.ada(delete(new)).is_refused(in_use());
+    cloud.ada(delete(old)).refused_with(in_use());
+    cloud.ada(delete(new)).refused_with(in_use());
     cloud.fails(server, true).is("resource.step_failed");
-    cloud.ada(delete(old)).is_refused(in_use());
+    cloud.ada(delete(old)).refused_with(in_use());
     cloud.ada(to(new)).accepted();
     cloud.done(server).is("resource.changed");
     cloud.removes(old);
-    cloud.ada(delete(new)).is_refused(in_use());
+    cloud.ada(delete(new)).refused_with(in_use());
 }
 
 #[test]

@@ -17,7 +17,7 @@ use serde_json::json;
 #[test]
 fn an_external_reference_belongs_to_one_tenant_for_ever() {
     let mut cloud = Cloud::open();
-    cloud.runs(reserve("acme", Default::default())).is_refused(Refusal::ReferenceTaken { reference: "acme".to_owned() });
+    cloud.runs(reserve("acme", Default::default())).refused_with(Refusal::ReferenceTaken { reference: "acme".to_owned() });
     cloud.asks("olga", close(true)).is("cell.closed cell.closed tenant.closed");
     cloud.runs(reserve("acme", Default::default())).is("refused: reference_taken");
 }
@@ -55,9 +55,9 @@ fn what_was_not_reserved_cannot_be_opened() {
     let nowhere = TenantId(nobody());
     let open = cloud.request(person("ada"), Some(nowhere), Command::OpenTenant {});
     cloud.stale = true;
-    cloud.send(&open, Origin::Commands).is_refused(Refusal::PlatformStale);
+    cloud.send(&open, Origin::Commands).refused_with(Refusal::PlatformStale);
     cloud.stale = false;
-    cloud.send(&open, Origin::Commands).is_refused(Refusal::NoSuchTenant { tenant: nowhere });
+    cloud.send(&open, Origin::Commands).refused_with(Refusal::NoSuchTenant { tenant: nowhere });
 }
 
 #[test]
@@ -86,7 +86,7 @@ fn a_suspended_tenant_can_only_stop_detach_and_delete() {
         revoke("ada", Role::TenantAdministrator, None),
     ];
     for command in refused {
-        cloud.ada(command).is_refused(Refusal::TenantSuspended);
+        cloud.ada(command).refused_with(Refusal::TenantSuspended);
     }
     cloud.ada(act(server, Action::Stop)).is("resource.stop_requested");
     cloud.ada(detach(volume)).is("resource.detach_requested");
@@ -106,17 +106,17 @@ fn a_suspended_tenant_can_only_stop_detach_and_delete() {
 fn a_tenant_is_closed_only_when_it_is_empty() {
     let mut cloud = Cloud::open();
     let server = cloud.server();
-    cloud.ada(close(false)).is_refused(Refusal::NotEmpty { resources: 1, cells: 2 });
+    cloud.ada(close(false)).refused_with(Refusal::NotEmpty { resources: 1, cells: 2 });
     cloud.removes(server);
-    cloud.ada(close(false)).is_refused(Refusal::NotEmpty { resources: 0, cells: 2 });
+    cloud.ada(close(false)).refused_with(Refusal::NotEmpty { resources: 0, cells: 2 });
     for cell in [cloud.b, cloud.c] {
         cloud.ada(Command::CloseCell { cell }).is("cell.closed");
     }
     cloud.ada(close(false)).is("tenant.closed");
     cloud.ada(close(false)).is("command.nothing_to_do");
-    cloud.ada(cell("e")).is_refused(Refusal::TenantClosed);
-    cloud.ada(cloud.order("server")).is_refused(Refusal::TenantClosed);
-    cloud.asks("olga", Command::ResumeTenant {}).is_refused(Refusal::TenantClosed);
+    cloud.ada(cell("e")).refused_with(Refusal::TenantClosed);
+    cloud.ada(cloud.order("server")).refused_with(Refusal::TenantClosed);
+    cloud.asks("olga", Command::ResumeTenant {}).refused_with(Refusal::TenantClosed);
 }
 
 #[test]
@@ -127,10 +127,10 @@ fn a_drained_tenant_deletes_everything_takes_nothing_new_and_is_closed_when_empt
     let half_made = cloud.ada(cloud.order("server")).resource();
     cloud.ada(close(true)).is("tenant.closing_began");
     for command in [cloud.order("server").into(), cell("d"), grant("nina", Role::TenantViewer, None), act(server, Action::Reboot)] {
-        cloud.ada(command).is_refused(Refusal::TenantClosing);
+        cloud.ada(command).refused_with(Refusal::TenantClosing);
     }
-    cloud.asks("olga", suspend()).is_refused(Refusal::TenantClosing);
-    cloud.asks("olga", Command::ResumeTenant {}).is_refused(Refusal::TenantClosing);
+    cloud.asks("olga", suspend()).refused_with(Refusal::TenantClosing);
+    cloud.asks("olga", Command::ResumeTenant {}).refused_with(Refusal::TenantClosing);
     cloud.ada(close(true)).is("command.nothing_to_do");
     // The process sends one command a thing, again and again; what is in use comes later.
     for id in [volume, server, half_made] {
@@ -180,7 +180,7 @@ fn a_cell_is_closed_when_it_is_empty_and_never_used_again() {
     let mut cloud = Cloud::open();
     let b = cloud.b;
     let server = cloud.server();
-    cloud.ada(Command::CloseCell { cell: b }).is_refused(Refusal::NotEmpty { resources: 1, cells: 0 });
+    cloud.ada(Command::CloseCell { cell: b }).refused_with(Refusal::NotEmpty { resources: 1, cells: 0 });
     cloud.removes(server);
     cloud.ada(Command::CloseCell { cell: b }).is("cell.closed");
     cloud.ada(Command::CloseCell { cell: b }).is("command.nothing_to_do");
@@ -189,10 +189,10 @@ fn a_cell_is_closed_when_it_is_empty_and_never_used_again() {
         Command::RenameCell { cell: b, name: "bee".to_owned() },
         Command::SetCellQuota { cell: b, limits: changes([]) },
     ] {
-        cloud.ada(command).is_refused(Refusal::CellClosed { cell: b });
+        cloud.ada(command).refused_with(Refusal::CellClosed { cell: b });
     }
     let nowhere = CellId(nobody());
-    cloud.ada(Command::CloseCell { cell: nowhere }).is_refused(Refusal::NoSuchCell { cell: nowhere });
+    cloud.ada(Command::CloseCell { cell: nowhere }).refused_with(Refusal::NoSuchCell { cell: nowhere });
 }
 
 #[test]
@@ -208,5 +208,5 @@ fn names_and_labels_are_short_texts_of_which_no_change_is_no_event() {
     cloud.ada(labels(64)).is("tenant.renamed");
     cloud.ada(labels(65)).is("refused: bad_field");
     let odd = [("a/b~c".to_owned(), "\u{7}".to_owned())].into();
-    cloud.ada(cloud.order("server").labelled(odd)).is_refused(Refusal::field("#/labels/a~1b~0c", "holds control characters"));
+    cloud.ada(cloud.order("server").labelled(odd)).refused_with(Refusal::field("#/labels/a~1b~0c", "holds control characters"));
 }

@@ -31,9 +31,9 @@ fn at(answer: &Answer) -> Timestamp {
 fn a_tenant_that_runs_by_the_clock_takes_no_times_from_its_people() {
     let mut cloud = Cloud::open();
     let now = cloud.now;
-    cloud.ada_at(now, cloud.order("server")).is_refused(Refusal::ClockIsNotEffective);
+    cloud.ada_at(now, cloud.order("server")).refused_with(Refusal::ClockIsNotEffective);
     let server = cloud.server();
-    cloud.ada_at(now, delete(server)).is_refused(Refusal::ClockIsNotEffective);
+    cloud.ada_at(now, delete(server)).refused_with(Refusal::ClockIsNotEffective);
 }
 
 #[test]
@@ -45,14 +45,14 @@ fn with_the_effective_clock_things_happen_when_the_request_says() {
     let id = created.resource();
     // A provider answers at once in effective time.
     assert_eq!(at(&cloud.done(id)), start);
-    cloud.ada_at(start - minutes(1), act(id, Action::Stop)).is_refused(Refusal::AtBeforeLast { at: start - minutes(1), last: start });
+    cloud.ada_at(start - minutes(1), act(id, Action::Stop)).refused_with(Refusal::AtBeforeLast { at: start - minutes(1), last: start });
     assert_eq!(at(&cloud.ada_at(start + minutes(9), act(id, Action::Stop))), start + minutes(9));
     cloud.done(id).accepted();
     // Without a time it is now; and then what was before now is a correction.
     cloud.ada(act(id, Action::Start)).accepted();
     cloud.done(id).accepted();
     let (late, now) = (start + minutes(10), cloud.now);
-    cloud.ada_at(late, delete(id)).is_refused(Refusal::AtBeforeLast { at: late, last: now });
+    cloud.ada_at(late, delete(id)).refused_with(Refusal::AtBeforeLast { at: late, last: now });
 }
 
 #[test]
@@ -61,7 +61,7 @@ fn a_time_may_be_five_minutes_ahead_and_no_more() {
     let limit = cloud.now + minutes(5);
     cloud.ada_at(limit, cloud.order("server")).accepted();
     let beyond = limit + TimeDelta::microseconds(1);
-    cloud.ada_at(beyond, cloud.order("server")).is_refused(Refusal::AtAhead { at: beyond });
+    cloud.ada_at(beyond, cloud.order("server")).refused_with(Refusal::AtAhead { at: beyond });
 }
 
 #[test]
@@ -87,9 +87,9 @@ fn what_became_known_late_is_corrected_by_an_operator_with_a_reason() {
     let id = cloud.server();
     let earlier = cloud.now - minutes(30);
     cloud.asks("olga", correct(id, LifecycleFact::Provisioned, earlier)).is("resource.lifecycle_corrected");
-    cloud.ada(correct(id, LifecycleFact::Provisioned, earlier)).is_refused(Refusal::OperatorsOnly);
+    cloud.ada(correct(id, LifecycleFact::Provisioned, earlier)).refused_with(Refusal::OperatorsOnly);
     let ahead = cloud.now + minutes(6);
-    cloud.asks("olga", correct(id, LifecycleFact::Provisioned, ahead)).is_refused(Refusal::AtAhead { at: ahead });
+    cloud.asks("olga", correct(id, LifecycleFact::Provisioned, ahead)).refused_with(Refusal::AtAhead { at: ahead });
     let why = Command::CorrectLifecycle { resource: id, fact: LifecycleFact::Provisioned, at: earlier, reason: " ".to_owned() };
     cloud.asks("olga", why).is("refused: bad_field");
     // The gone can be corrected, too: that is when it mostly becomes known. What never was cannot.
@@ -98,8 +98,8 @@ fn what_became_known_late_is_corrected_by_an_operator_with_a_reason() {
         cloud.asks("olga", correct(id, fact, earlier)).is("resource.lifecycle_corrected");
     }
     let never = ResourceId(nobody());
-    cloud.asks("olga", correct(never, LifecycleFact::Provisioned, earlier)).is_refused(Refusal::NoSuchResource { resource: never });
-    cloud.ada(correct(never, LifecycleFact::Provisioned, earlier)).is_refused(Refusal::OperatorsOnly);
+    cloud.asks("olga", correct(never, LifecycleFact::Provisioned, earlier)).refused_with(Refusal::NoSuchResource { resource: never });
+    cloud.ada(correct(never, LifecycleFact::Provisioned, earlier)).refused_with(Refusal::OperatorsOnly);
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Lists of the resources of a tenant: pages by key set, each filter on an index.
 
-use super::{COLUMNS, ResourceRow, read};
+use super::{COLUMNS, ResourceRow, label, read};
 use crate::{
     columns::int,
     page::{ByCreation, ByName, after_prefix},
@@ -10,7 +10,7 @@ use domain::{
     Labels,
     id::{CellId, ServiceName, TenantId, ZoneName},
 };
-use tokio_postgres::types::{Json, ToSql};
+use tokio_postgres::types::ToSql;
 
 /// Which resources of a tenant. The default is all of them.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -95,7 +95,7 @@ impl Snapshot {
             _ => None,
         };
         let zone = filter.zone.as_ref().map(ZoneName::as_str);
-        let labels = Json(&filter.labels);
+        let labels: Vec<String> = filter.labels.iter().map(|(key, value)| label(tenant, key, value)).collect();
         let (name, end) = match &filter.name {
             Some(Named::Is(name)) => (name.as_str(), None),
             Some(Named::StartsWith(prefix)) => (prefix.as_str(), after_prefix(prefix)),
@@ -129,7 +129,7 @@ impl Snapshot {
         if let Some(zone) = &zone {
             q.push(" AND r.zone = ?", &[zone]);
         }
-        if !filter.labels.is_empty() {
+        if !labels.is_empty() {
             q.push(" AND r.labels @> ?", &[&labels]);
         }
         match (&filter.name, &end) {
@@ -148,6 +148,8 @@ impl Snapshot {
             Order::Creation(_) => q.push(" ORDER BY r.created_seq, r.partition, r.id LIMIT ?", &[&limit]),
             Order::Name(_) => q.push(" ORDER BY r.name, r.partition, r.id LIMIT ?", &[&limit]),
         }
+        // What is rare in one tenant is common in another: a plan that is to fit all of them would walk a million rows for some.
+        self.plan_for_values().await?;
         self.query(&q.sql, &q.params).await?.iter().map(read).collect()
     }
 }

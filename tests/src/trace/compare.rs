@@ -75,7 +75,8 @@ pub fn expect(oracle: &Path, table: &Path, stop_s: u64, tenants: usize) -> anyho
 }
 
 fn parse(figures: &str) -> anyhow::Result<Use> {
-    let numbers: Vec<u64> = figures.split(' ').map(str::parse).collect::<Result<_, _>>().with_context(|| format!("no figures: {figures}"))?;
+    let numbers: Vec<u64> =
+        figures.split(' ').map(str::parse).collect::<Result<_, _>>().with_context(|| format!("no figures: {figures}"))?;
     let [machines, vcpus, memory_mib] = numbers[..] else { bail!("not three figures: {figures}") };
     Ok(Use { machines, vcpus, memory_mib })
 }

@@ -50,10 +50,7 @@ impl Default for Figures {
     fn default() -> Self {
         let longest = u64::try_from(LONGEST.as_micros()).expect("ten minutes are few microseconds");
         let acknowledged = Histogram::new_with_max(longest, 3).expect("three digits are possible");
-        Self {
-            began: Instant::now(),
-            counts: Mutex::new(Counts { acknowledged, again: BTreeMap::new(), reached: BTreeMap::new() }),
-        }
+        Self { began: Instant::now(), counts: Mutex::new(Counts { acknowledged, again: BTreeMap::new(), reached: BTreeMap::new() }) }
     }
 }
 
@@ -150,7 +147,8 @@ fn samples<'a>(text: &'a str, name: &'a str) -> impl Iterator<Item = (&'a str, f
 /// Shows progress on standard error until it is dropped: a bar on a terminal, otherwise lines.
 pub async fn show(figures: &Figures, lag: &Lag, total: u64) {
     let terminal = std::io::stderr().is_terminal();
-    let bar = ProgressBar::with_draw_target(Some(total), if terminal { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() });
+    let bar =
+        ProgressBar::with_draw_target(Some(total), if terminal { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() });
     bar.set_style(ProgressStyle::with_template("{bar:30} {pos}/{len} {wide_msg}").expect("the template is well-formed"));
     let http = reqwest::Client::new();
     let mut ticks = tokio::time::interval(EVERY);

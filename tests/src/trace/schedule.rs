@@ -101,11 +101,10 @@ mod tests {
 
     #[test]
     fn a_machine_that_ends_at_the_stop_is_deleted_and_one_that_is_created_there_is_not_played() {
-        assert_eq!(order(vec![machine(0, 0, 600), machine(1, 0, 601), machine(2, 600, 900)], 600), [
-            (0, Act::Create, 0),
-            (0, Act::Create, 1),
-            (600, Act::Delete, 0)
-        ]);
+        assert_eq!(
+            order(vec![machine(0, 0, 600), machine(1, 0, 601), machine(2, 600, 900)], 600),
+            [(0, Act::Create, 0), (0, Act::Create, 1), (600, Act::Delete, 0)]
+        );
     }
 
     #[test]

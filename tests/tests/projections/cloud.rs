@@ -17,7 +17,7 @@ use journal::{
     twin::Twin,
 };
 use projections::commit::{Applied, Batch};
-use schemas::record::{Commit, CommandRef, Digest, Header, PlatformPosition, Position, Record, Seen, Takeover, WriterId};
+use schemas::record::{CommandRef, Commit, Digest, Header, PlatformPosition, Position, Record, Seen, Takeover, WriterId};
 use serde_json::json;
 use serde_json::value::RawValue;
 use std::{sync::Arc, time::Duration};

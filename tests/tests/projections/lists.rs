@@ -24,9 +24,11 @@ fn shop() -> Shop {
     cloud.ask(neighbour, Cloud::network("theirs", None));
     for n in [3, 1, 4, 0, 2] {
         let Command::CreateResource { kind, zone, spec, .. } = Cloud::server("", None) else { unreachable!() };
-        let labels = if n % 2 == 0 { [("parity".to_owned(), "even".to_owned()), ("n".to_owned(), n.to_string())].into() } else { [].into() };
+        let labels =
+            if n % 2 == 0 { [("parity".to_owned(), "even".to_owned()), ("n".to_owned(), n.to_string())].into() } else { [].into() };
         let name = format!("web-{n}");
-        let order = Command::CreateResource { cell: Some(cell), kind, version: 1, name, zone, labels, subscriber: None, flavor: None, spec };
+        let order =
+            Command::CreateResource { cell: Some(cell), kind, version: 1, name, zone, labels, subscriber: None, flavor: None, spec };
         let server: ResourceId = cloud.ask(tenant, order).created();
         if n == 4 {
             cloud.finish(tenant, server);

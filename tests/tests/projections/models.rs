@@ -13,11 +13,7 @@ use domain::{
     resource::Phase,
     tenant::{Clock, TenantStatus},
 };
-use projections::{
-    open_work::Free,
-    operations::Outcome,
-    page::ByEvent,
-};
+use projections::{open_work::Free, operations::Outcome, page::ByEvent};
 use serde_json::json;
 use std::{collections::BTreeMap, time::Duration};
 
@@ -127,8 +123,7 @@ async fn a_change_holds_the_greater_claim_until_it_is_done_and_a_failed_create_h
     let server: ResourceId = cloud.ask(tenant, Cloud::server("web", None)).created();
     cloud.finish(tenant, server);
     let spec = json!({"vcpus": 1, "memory_mib": 4096, "image": "debian-13"});
-    let change =
-        Command::ChangeResource { resource: server, if_generation: None, name: None, labels: None, spec: Some(spec), version: 1 };
+    let change = Command::ChangeResource { resource: server, if_generation: None, name: None, labels: None, spec: Some(spec), version: 1 };
     cloud.ask(tenant, change);
     let mut shows = shown(&cloud).await;
     assert_eq!(used(&shows).await, (2, 1));
@@ -359,8 +354,7 @@ async fn a_role_is_held_from_its_grant_to_its_revocation_and_nowhere_else() {
     let (mut cloud, tenant) = acme();
     let other = cloud.open_tenant("other", Clock::Journal);
     let cell = cloud.create_cell(tenant, "cell");
-    let (viewer, user) =
-        (Grant { role: Role::TenantViewer, cell: None }, Grant { role: Role::CellUser, cell: Some(cell) });
+    let (viewer, user) = (Grant { role: Role::TenantViewer, cell: None }, Grant { role: Role::CellUser, cell: Some(cell) });
     for grant in [viewer, user] {
         cloud.ask(tenant, Command::GrantRole { principal: person("ulf"), grant });
     }

@@ -134,7 +134,11 @@ fn play(choices: &[Choice]) -> Cloud {
                     3 => Command::CloseTenant { drain: false },
                     _ => Command::RenameTenant { name: Some(format!("name {c}")), labels: Some([("c".to_owned(), c.to_string())].into()) },
                 };
-                if matches!(command, Command::RenameTenant { .. }) { cloud.ask(tenant, command) } else { operate(&mut cloud, tenant, command) };
+                if matches!(command, Command::RenameTenant { .. }) {
+                    cloud.ask(tenant, command)
+                } else {
+                    operate(&mut cloud, tenant, command)
+                };
             }
             21 => {
                 let service = "volume".parse().unwrap();
@@ -208,7 +212,10 @@ async fn agrees(cloud: &Cloud, database: &projections::database::Database) {
             assert_eq!((row.status, &row.name, &row.labels), (tenant.status, &tenant.name, &tenant.labels));
             assert_eq!(row.resources, (tenant.resources.len() + tenant.remains.len()) as u64);
             let quota = snapshot.quota(*id).await.unwrap().unwrap();
-            assert_eq!((quota.limits, quota.cell_default, quota.used), (tenant.limits.clone(), tenant.cell_default.clone(), tenant.used.clone()));
+            assert_eq!(
+                (quota.limits, quota.cell_default, quota.used),
+                (tenant.limits.clone(), tenant.cell_default.clone(), tenant.used.clone())
+            );
             for (cell_id, cell) in &tenant.cells {
                 let (_, quota) = snapshot.quota_of_cell(*id, *cell_id).await.unwrap().unwrap();
                 assert_eq!((quota.limits, quota.used), (cell.limits.clone(), cell.used.clone()));

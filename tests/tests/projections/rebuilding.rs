@@ -17,7 +17,7 @@ use tokio::{sync::watch, time::timeout};
 fn cloud() -> (Cloud, TenantId) {
     let mut cloud = Cloud::new();
     let tenant = cloud.open_tenant("acme", Clock::Journal);
-    more(&mut cloud, tenant, 150);
+    more(&mut cloud, tenant, 400);
     (cloud, tenant)
 }
 

@@ -6,7 +6,8 @@ use crate::trace::{
 use flate2::{Compression, write::GzEncoder};
 use std::{io::Write, path::PathBuf};
 
-const COLUMNS: &str = "vm_seq,created_s,batch_id,flavor_key,vcpus,memory_gb,still_running_at_observed_end,lifetime_lo_s,lifetime_hi_s,observed_end_s";
+const COLUMNS: &str =
+    "vm_seq,created_s,batch_id,flavor_key,vcpus,memory_gb,still_running_at_observed_end,lifetime_lo_s,lifetime_hi_s,observed_end_s";
 
 /// Lives over the stop; ends at it; ends before it; lives no time; is created at it; a second tenant; another cell of the first.
 const ROWS: [&str; 8] = [
@@ -90,8 +91,11 @@ fn the_first_tenant_that_differs_is_named_with_what_each_read_model_shows() {
     let two = [one, one].into_iter().sum();
     let tenants = [tenant("a"), tenant("b")];
     assert_eq!(differences(&[one, one], two, &tenants, &[equal, equal]), Vec::<String>::new());
-    assert_eq!(differences(&[one, one], two, &tenants, &[equal, wrong]), [
-        "tenant 1 (b): list shows 0 machines, 0 vCPUs, 0 MiB; the table has 1 machines, 2 vCPUs, 3 MiB",
-        "all tenants: list shows 1 machines, 2 vCPUs, 3 MiB; the table has 2 machines, 4 vCPUs, 6 MiB",
-    ]);
+    assert_eq!(
+        differences(&[one, one], two, &tenants, &[equal, wrong]),
+        [
+            "tenant 1 (b): list shows 0 machines, 0 vCPUs, 0 MiB; the table has 1 machines, 2 vCPUs, 3 MiB",
+            "all tenants: list shows 1 machines, 2 vCPUs, 3 MiB; the table has 2 machines, 4 vCPUs, 6 MiB",
+        ]
+    );
 }

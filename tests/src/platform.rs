@@ -1,0 +1,318 @@
+//! The whole platform as a user runs it: real servers, and every role a process of the real binary.
+
+use crate::servers::{Kafka, Postgres, USER};
+use anyhow::{Context, bail, ensure};
+use reqwest::{Client, Method, StatusCode};
+use serde_json::{Value, json};
+use std::{
+    collections::BTreeMap,
+    fs::OpenOptions,
+    io::{BufRead, BufReader},
+    net::TcpListener,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+/// How long anything may take before a test gives up.
+pub const DEADLINE: Duration = Duration::from_secs(120);
+
+/// A running platform with its demo cloud. Dropping it kills everything.
+pub struct Platform {
+    /// The broker.
+    pub kafka: Kafka,
+    /// The database server.
+    pub postgres: Postgres,
+    /// Base URLs of the API processes.
+    pub apis: Vec<String>,
+    /// Base URL of the provider.
+    pub provider: String,
+    /// Configuration, logs, keys.
+    pub state: tempfile::TempDir,
+    roles: BTreeMap<String, Role>,
+    tokens: BTreeMap<String, String>,
+}
+
+/// One process of the binary, which dies with the test however the test dies: its wrapper kills it when the pipe to the test closes.
+struct Role {
+    wrapper: Child,
+    pid: u32,
+    arguments: Vec<String>,
+}
+
+const WRAPPER: &str = r#""$@" </dev/null >>"$LOG" 2>&1 & echo $!; cat >/dev/null; kill -KILL $!"#;
+
+impl Platform {
+    /// Starts everything and opens the demo cloud.
+    pub async fn start() -> anyhow::Result<Self> {
+        Self::on(Kafka::start(), Postgres::start(), false).await
+    }
+
+    /// The same over TLS, with a login at both servers.
+    pub async fn start_secured() -> anyhow::Result<Self> {
+        Self::on(Kafka::secured(), Postgres::secured(), true).await
+    }
+
+    async fn on(kafka: Kafka, postgres: Postgres, secured: bool) -> anyhow::Result<Self> {
+        let state = tempfile::tempdir()?;
+        let [api_1, api_2, decider, projector, provider] = free_ports();
+        let configuration = configuration(state.path(), &kafka, &postgres, secured, [api_1, decider, projector, provider]);
+        std::fs::create_dir_all(state.path().join("keys"))?;
+        std::fs::write(state.path().join("cirrus.toml"), configuration)?;
+        let mut platform = Self {
+            kafka,
+            postgres,
+            apis: [api_1, api_2].map(|port| format!("http://127.0.0.1:{port}")).to_vec(),
+            provider: format!("http://127.0.0.1:{provider}"),
+            state,
+            roles: BTreeMap::new(),
+            tokens: BTreeMap::new(),
+        };
+        platform.run(&["journal", "create", "--partitions", "4", "--replication", "1", "--min-insync-replicas", "1"])?;
+        // The API reads the public key of the development issuer when it starts.
+        platform.run(&["token", "nobody"])?;
+        let provider_state = platform.state.path().join("provider").to_string_lossy().into_owned();
+        let listen = format!("127.0.0.1:{provider}");
+        platform.launch("provider-sim", &["provider-sim", "--state", &provider_state, "--listen", &listen], &[])?;
+        platform.launch("decider", &["decider"], &[])?;
+        platform.launch("projector", &["projector"], &[])?;
+        platform.launch("worker-zone-a", &["worker", "--zone", "zone-a"], &[])?;
+        platform.launch("worker-zone-b", &["worker", "--zone", "zone-b"], &[])?;
+        platform.launch("worker-regional", &["worker", "--regional"], &[])?;
+        platform.launch("api", &["api"], &[])?;
+        platform.launch("api-2", &["api"], &[("CIRRUS_API__LISTEN", format!("127.0.0.1:{api_2}"))])?;
+        platform.wait_ready().await?;
+        platform.run(&["demo"])?;
+        let tokens: Value = serde_json::from_str(&std::fs::read_to_string(platform.state.path().join("tokens.json"))?)?;
+        for (person, token) in tokens["tokens"].as_object().context("no tokens")? {
+            platform.tokens.insert(person.clone(), token.as_str().context("a token is text")?.to_owned());
+        }
+        Ok(platform)
+    }
+
+    /// Runs the binary to its end and gives what it printed.
+    pub fn run(&self, arguments: &[&str]) -> anyhow::Result<String> {
+        let output = self.command("cirrus", arguments).output()?;
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        ensure!(output.status.success(), "cirrus {arguments:?}: {said}{}", self.logs());
+        Ok(String::from_utf8(output.stdout)?)
+    }
+
+    /// Runs `cirrus-replay` to its end and gives what it printed; an error when it found something wrong.
+    pub fn replay(&self, arguments: &[&str]) -> anyhow::Result<String> {
+        let output = self.command("cirrus-replay", arguments).output()?;
+        let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        ensure!(output.status.success(), "cirrus-replay {arguments:?}: {out}{err}");
+        Ok(out.into_owned())
+    }
+
+    /// Kills a role as by `kill -9` and starts it again.
+    pub fn kill_and_restart(&mut self, name: &str) -> anyhow::Result<()> {
+        let mut role = self.roles.remove(name).with_context(|| format!("no role {name}"))?;
+        role.kill();
+        let arguments: Vec<&str> = role.arguments.iter().map(String::as_str).collect();
+        self.launch(name, &arguments, &[])
+    }
+
+    /// A token of one of the demo cloud's people.
+    pub fn token(&self, person: &str) -> &str {
+        &self.tokens[person]
+    }
+
+    /// One request; `key` makes it a write.
+    pub async fn call(
+        &self,
+        api: usize,
+        person: &str,
+        method: Method,
+        path: &str,
+        key: Option<&str>,
+        body: Value,
+    ) -> anyhow::Result<Answer> {
+        let request = Client::new().request(method, format!("{}{path}", self.apis[api])).bearer_auth(self.token(person));
+        let request = match key {
+            Some(key) => request.header("Idempotency-Key", key).json(&body),
+            None => request,
+        };
+        let response = request.timeout(Duration::from_secs(30)).send().await?;
+        let header = |name: &str| response.headers().get(name).and_then(|v| v.to_str().ok()).map(str::to_owned);
+        let (position, etag) = (header("Cirrus-Position"), header("ETag"));
+        Ok(Answer { status: response.status(), position, etag, body: response.json().await.unwrap_or(Value::Null) })
+    }
+
+    /// A read.
+    pub async fn get(&self, person: &str, path: &str) -> anyhow::Result<Answer> {
+        self.call(0, person, Method::GET, path, None, Value::Null).await
+    }
+
+    /// The demo tenant and its cell *production*, as paths of the API.
+    pub async fn demo(&self) -> anyhow::Result<(String, String)> {
+        let me = self.get("ada", "/v1/me").await?;
+        let tenant = me.body["tenants"][0]["tenant"].as_str().context("ada has no tenant")?.to_owned();
+        let cells = self.get("ada", &format!("/v1/tenants/{tenant}/cells")).await?;
+        let cells = cells.body["items"].as_array().context("no cells")?.clone();
+        let cell = cells.iter().find(|c| c["name"] == "production").and_then(|c| c["id"].as_str()).context("no cell production")?;
+        Ok((tenant, cell.to_owned()))
+    }
+
+    /// Asks again until `done` says so.
+    pub async fn eventually(&self, person: &str, path: &str, what: &str, done: impl Fn(&Answer) -> bool) -> anyhow::Result<Answer> {
+        let deadline = Instant::now() + DEADLINE;
+        loop {
+            let answer = self.get(person, path).await;
+            if let Ok(answer) = &answer
+                && done(answer)
+            {
+                return Ok(answer.clone());
+            }
+            if Instant::now() > deadline {
+                bail!("{what}: not within {DEADLINE:?}; last {answer:?}{}", self.logs());
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    async fn wait_ready(&mut self) -> anyhow::Result<()> {
+        let deadline = Instant::now() + DEADLINE;
+        for api in &self.apis {
+            loop {
+                let ready = Client::new().get(format!("{api}/readyz")).timeout(Duration::from_secs(2)).send().await;
+                if ready.is_ok_and(|r| r.status().is_success()) {
+                    break;
+                }
+                ensure!(Instant::now() < deadline, "{api} is not ready within {DEADLINE:?}{}", self.logs());
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        }
+        Ok(())
+    }
+
+    fn command(&self, binary: &str, arguments: &[&str]) -> Command {
+        let mut command = Command::new(self::binary(binary));
+        command.args(arguments).env("CIRRUS_CONFIG", self.state.path().join("cirrus.toml")).stdin(Stdio::null());
+        command
+    }
+
+    fn launch(&mut self, name: &str, arguments: &[&str], variables: &[(&str, String)]) -> anyhow::Result<()> {
+        let log = self.state.path().join(format!("{name}.log"));
+        OpenOptions::new().create(true).append(true).open(&log)?;
+        let mut command = Command::new("sh");
+        command.args(["-c", WRAPPER, "sh"]).arg(binary("cirrus")).args(arguments);
+        command.env("CIRRUS_CONFIG", self.state.path().join("cirrus.toml")).env("LOG", log);
+        command.envs(variables.iter().map(|(name, value)| (name, value)));
+        let mut wrapper = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
+        let mut line = String::new();
+        BufReader::new(wrapper.stdout.take().context("a piped output")?).read_line(&mut line)?;
+        let arguments = arguments.iter().map(|a| (*a).to_owned()).collect();
+        self.roles.insert(name.to_owned(), Role { wrapper, pid: line.trim().parse()?, arguments });
+        Ok(())
+    }
+
+    /// The end of every log, for the message of a test that failed.
+    pub fn logs(&self) -> String {
+        let mut all = String::new();
+        for name in self.roles.keys() {
+            let log = std::fs::read_to_string(self.state.path().join(format!("{name}.log"))).unwrap_or_default();
+            let lines: Vec<&str> = log.lines().collect();
+            all += &format!("\n--- {name}\n{}", lines[lines.len().saturating_sub(15)..].join("\n"));
+        }
+        all
+    }
+}
+
+impl Role {
+    fn kill(&mut self) {
+        // The wrapper ends, too, once its pipe closes; a process that has ended already is no error.
+        let _ = Command::new("kill").args(["-KILL", &self.pid.to_string()]).stderr(Stdio::null()).status();
+        drop(self.wrapper.stdin.take());
+        let _ = self.wrapper.wait();
+    }
+}
+
+impl Drop for Role {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// An answer of the API.
+#[derive(Debug, Clone)]
+pub struct Answer {
+    /// Its status.
+    pub status: StatusCode,
+    /// Its position token.
+    pub position: Option<String>,
+    /// Its entity tag.
+    pub etag: Option<String>,
+    /// Its body.
+    pub body: Value,
+}
+
+/// A binary of the workspace, built beside the test.
+fn binary(name: &str) -> PathBuf {
+    let test = std::env::current_exe().expect("a running program has a path");
+    let path = test.parent().and_then(Path::parent).expect("tests lie in target/<profile>/deps").join(name);
+    assert!(path.exists(), "{} is not built: cargo build --workspace --bins", path.display());
+    path
+}
+
+fn free_ports<const N: usize>() -> [u16; N] {
+    let listeners: [TcpListener; N] = std::array::from_fn(|_| TcpListener::bind("127.0.0.1:0").expect("a free port"));
+    listeners.map(|l| l.local_addr().expect("a bound socket has an address").port())
+}
+
+fn configuration(state: &Path, kafka: &Kafka, postgres: &Postgres, secured: bool, ports: [u16; 4]) -> String {
+    let [api, decider, projector, provider] = ports;
+    let (state, bootstrap, url) = (state.display(), kafka.bootstrap(), postgres.database());
+    let (kafka_tls, postgres_tls) = if secured {
+        let kafka = format!(
+            "security_protocol = \"sasl_ssl\"\nca_file = {:?}\nsasl_mechanism = \"SCRAM-SHA-512\"\nsasl_user = {USER:?}\nsasl_password_file = {:?}",
+            kafka.ca_file(),
+            kafka.password_file()
+        );
+        (kafka, format!("ca_file = {:?}", postgres.ca_file()))
+    } else {
+        Default::default()
+    };
+    format!(
+        r#"
+state = "{state}"
+[kafka]
+bootstrap = "{bootstrap}"
+{kafka_tls}
+[postgres]
+url = "{url}"
+{postgres_tls}
+[decider]
+listen = "127.0.0.1:{decider}"
+[projector]
+listen = "127.0.0.1:{projector}"
+[worker]
+provider = "http://127.0.0.1:{provider}"
+region = "region-1"
+settle_s = 1
+[api]
+listen = "127.0.0.1:{api}"
+position_key_files = ["{state}/keys/position"]
+master_key_file = "{state}/keys/master"
+deciders = ["http://127.0.0.1:{decider}"]
+[[api.issuers]]
+issuer = "https://cirrus.development"
+audience = "cirrus"
+scope = "platform"
+source = {{ file = "{state}/keys/jwks.json" }}
+[development]
+issuer = "https://cirrus.development"
+audience = "cirrus"
+private_key_file = "{state}/keys/private.pem"
+jwks_file = "{state}/keys/jwks.json"
+tokens_file = "{state}/tokens.json"
+zones = ["zone-a", "zone-b"]
+"#
+    )
+}
+
+/// An order of a small server.
+pub fn server(cell: &str, name: &str) -> Value {
+    json!({"cell": cell, "kind": "server", "zone": "zone-a", "name": name, "flavor": "m1.small", "spec": {"image": "debian-13"}})
+}
