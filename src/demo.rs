@@ -48,8 +48,7 @@ fn development(config: &Config) -> anyhow::Result<&Development> {
 
 fn mint(development: &Development, subject: &str) -> anyhow::Result<String> {
     let key = SigningKey::open_or_create(&development.private_key_file, &development.jwks_file)?;
-    let content =
-        TokenContent { issuer: &development.issuer, audience: &development.audience, subject, name: None, lifetime: LIFETIME };
+    let content = TokenContent { issuer: &development.issuer, audience: &development.audience, subject, name: None, lifetime: LIFETIME };
     Ok(key.sign(content, SystemTime::now())?)
 }
 
@@ -73,7 +72,9 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let path = format!("/v1/tenants/{tenant}");
     let mut cells = Vec::new();
     for name in ["production", "testing"] {
-        cells.push(id(&cloud.write(ada, Method::POST, &format!("{path}/cells"), &format!("demo-cell-{name}"), &json!({"name": name})).await?)?);
+        cells.push(id(&cloud
+            .write(ada, Method::POST, &format!("{path}/cells"), &format!("demo-cell-{name}"), &json!({"name": name}))
+            .await?)?);
     }
     let members = format!("{path}/members");
     let user = json!({"principal": principal("ben"), "role": "cell_user", "cell": cells[0]});
@@ -143,7 +144,8 @@ impl Cloud {
     }
 
     async fn write(&mut self, token: &str, method: Method, path: &str, key: &str, body: &Value) -> anyhow::Result<Value> {
-        let mut request = self.http.request(method.clone(), format!("{}{path}", self.base)).bearer_auth(token).header("Idempotency-Key", key);
+        let mut request =
+            self.http.request(method.clone(), format!("{}{path}", self.base)).bearer_auth(token).header("Idempotency-Key", key);
         if let Some(position) = &self.position {
             request = request.header("Cirrus-At-Least", position);
         }

@@ -36,13 +36,13 @@ pub struct Hint {
 }
 
 /// A stored state that belongs to another chain than the one to be read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the stored reader is of generation {}, partition {}; the chain is generation {}, partition {}", stored.generation, stored.partition, chain.generation, chain.partition)]
 pub struct NotThisChain {
     /// What was stored.
-    pub stored: ReaderState,
+    pub stored: Box<ReaderState>,
     /// What was to be read.
-    pub chain: Genesis,
+    pub chain: Box<Genesis>,
 }
 
 /// What one record brought.
@@ -92,7 +92,7 @@ impl Follower {
             return Ok(Self { genesis, reader: Reader::new(empty), resume: Resume::Done, hint: None, next_offset: 0 });
         };
         if (state.generation, state.partition) != (genesis.generation, genesis.partition) {
-            return Err(NotThisChain { stored: state, chain: genesis });
+            return Err(NotThisChain { stored: Box::new(state), chain: Box::new(genesis) });
         }
         Ok(match hint.filter(|hint| hint.journal == genesis.journal) {
             Some(hint) => {

@@ -121,7 +121,7 @@ impl Tail {
             return Err(TailError::Partitions { topic, found: log.partitions(), expected: journal.all_partitions() });
         }
         if let Some(stray) = stored.iter().find(|stored| stored.state.partition >= journal.all_partitions()) {
-            return Err(NotThisChain { stored: stray.state, chain: journal.genesis(journal.platform()) }.into());
+            return Err(NotThisChain { stored: Box::new(stray.state), chain: Box::new(journal.genesis(journal.platform())) }.into());
         }
         let mut partitions = Vec::new();
         for partition in 0..journal.all_partitions() {

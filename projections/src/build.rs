@@ -229,8 +229,7 @@ pub async fn apply(tx: &Transaction<'_>, builds: &[Build], batches: &[Batch]) ->
         Ok::<_, CarryError>((step.index, partition, effects))
     }))
     .await?;
-    let mut moved =
-        Moved { checkpoints: steps.iter().map(|step| (step.index, step.after)).collect(), ..Moved::default() };
+    let mut moved = Moved { checkpoints: steps.iter().map(|step| (step.index, step.after)).collect(), ..Moved::default() };
     for (index, partition, effects) in effects {
         moved.work.extend(effects.work);
         if let Some(seq) = effects.incomplete_from {

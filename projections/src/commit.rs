@@ -10,7 +10,7 @@ use domain::{
 use journal::follower::StoredReader;
 use schemas::{
     event::{EventError, WireEvent},
-    record::{Commit, CommandRef, Position},
+    record::{CommandRef, Commit, Position},
 };
 use serde_json::value::RawValue;
 

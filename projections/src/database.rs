@@ -41,12 +41,7 @@ fn default_statement_timeout_ms() -> u64 {
 impl Settings {
     /// The defaults with this connection string.
     pub fn new(url: impl Into<String>) -> Self {
-        Self {
-            url: url.into(),
-            ca_file: None,
-            connections: default_connections(),
-            statement_timeout_ms: default_statement_timeout_ms(),
-        }
+        Self { url: url.into(), ca_file: None, connections: default_connections(), statement_timeout_ms: default_statement_timeout_ms() }
     }
 }
 

@@ -1,11 +1,6 @@
 //! The digest of a build: SHA-256 over its rows sorted by key, at a stated position. Two builds that have read the same have equal digests.
 
-use crate::{
-    build::Build,
-    database::Database,
-    model::ReadModel,
-    snapshot::ReadError,
-};
+use crate::{build::Build, database::Database, model::ReadModel, snapshot::ReadError};
 use futures::{TryStreamExt, pin_mut};
 use schemas::record::{Digest, Position};
 use sha2::{Digest as _, Sha256};

@@ -86,9 +86,8 @@ impl Snapshot {
         limit: u32,
     ) -> Result<Vec<WorkRow>, ReadError> {
         let place = zone.map_or("", ZoneName::as_str);
-        let (deadline, partition, id) = after.map_or((time(Timestamp::MIN_UTC), -1, Uuid::nil()), |key| {
-            (time(key.deadline), key.partition as i32, key.id.0)
-        });
+        let (deadline, partition, id) =
+            after.map_or((time(Timestamp::MIN_UTC), -1, Uuid::nil()), |key| (time(key.deadline), key.partition as i32, key.id.0));
         let sql = format!(
             "SELECT {COLUMNS}, t.clock FROM {{resources}} r LEFT JOIN {{tenants}} t ON t.id = r.tenant AND t.partition = r.partition
              WHERE r.work IS NOT NULL AND r.work_place = $1 AND (r.deadline, r.partition, r.id) > ($2, $3, $4)

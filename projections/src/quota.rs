@@ -266,9 +266,7 @@ impl Books {
         }
         let before = self.claims.get(&id.0).cloned().ok_or_else(|| format!("nothing is claimed for {id}"))?;
         let (held, change) = match (event, &before.change) {
-            (E::ChangeRequested { terms, .. }, _) => {
-                (before.held.greatest(&terms.claim), Some((before.held.clone(), terms.claim.clone())))
-            }
+            (E::ChangeRequested { terms, .. }, _) => (before.held.greatest(&terms.claim), Some((before.held.clone(), terms.claim.clone()))),
             (E::Changed { .. }, Some((_, after))) => (after.clone(), None),
             (E::StepFailed { .. }, Some((before, _))) => (before.clone(), None),
             (E::ProvisioningFailed { .. } | E::Cleaned { .. } | E::Deleted { .. }, _) => (Amounts::default(), None),

@@ -208,7 +208,8 @@ fn fold(row: Option<&ResourceRow>, commit: &Applied, tenant: TenantId, id: Resou
         (E::Requested(requested), None) => Ok(Some(begin(commit, tenant, id, requested))),
         (E::RemainsFound { kind, zone, made_by, step }, row) if row.is_none_or(|row| row.state.is_none()) => {
             let row = row.cloned().unwrap_or_else(|| nameless(commit, tenant, id, kind.clone()));
-            let step = Step { intent: step.intent, work: Work::CleanUp, deadline: step.deadline, overdue: false, pending: None, attempts: 0 };
+            let step =
+                Step { intent: step.intent, work: Work::CleanUp, deadline: step.deadline, overdue: false, pending: None, attempts: 0 };
             touched(ResourceRow { remains: Some(Remains { kind: kind.clone(), zone: zone.clone(), made_by: *made_by, step }), ..row })
         }
         (E::RemainsRemoved { .. }, Some(row)) => touched(ResourceRow { remains: None, ..row.clone() }),
@@ -340,7 +341,8 @@ fn nameless(commit: &Applied, tenant: TenantId, id: ResourceId, kind: ServiceNam
 }
 
 /// What [`read`] reads.
-pub(crate) const COLUMNS: &str = "r.partition, r.id, r.tenant, r.cell, r.kind, r.version, r.name, r.subscriber, r.external, r.failures, r.problem,
+pub(crate) const COLUMNS: &str =
+    "r.partition, r.id, r.tenant, r.cell, r.kind, r.version, r.name, r.subscriber, r.external, r.failures, r.problem,
     r.created_seq, r.created_at, r.changed_seq, r.changed_at, r.state, r.remains";
 
 pub(crate) fn read(row: &Row) -> Result<ResourceRow, ReadError> {

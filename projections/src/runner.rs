@@ -165,12 +165,7 @@ impl Runner {
             return Ok(());
         }
         let missing = ensure_builds(&mut client, &self.journal).await?;
-        let mut live = Live {
-            builds: current(&client).await?,
-            filling: self.fill(missing),
-            client,
-            runner: self,
-        };
+        let mut live = Live { builds: current(&client).await?, filling: self.fill(missing), client, runner: self };
         live.go_on().await
     }
 
@@ -388,7 +383,8 @@ async fn tell(tx: &Transaction<'_>, moved: &Moved, builds: &[Build]) -> Result<(
     let mut told = vec![(MOVED, moved.payload(builds))];
     told.extend(moved.work().iter().map(|place| (OPEN_WORK, place.clone())));
     let (channels, payloads): (Vec<&str>, Vec<String>) = told.into_iter().unzip();
-    let statement = tx.prepare_cached("SELECT pg_notify(channel, payload) FROM unnest($1::text[], $2::text[]) AS n (channel, payload)").await?;
+    let statement =
+        tx.prepare_cached("SELECT pg_notify(channel, payload) FROM unnest($1::text[], $2::text[]) AS n (channel, payload)").await?;
     tx.execute(&statement, &[&channels, &payloads]).await?;
     Ok(())
 }

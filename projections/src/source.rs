@@ -56,7 +56,12 @@ impl Source {
     /// # Errors
     ///
     /// When the topic or a stored reader is not this journal's.
-    pub fn open(log: &dyn Log, journal: &Journal, from: &[StoredReader], until: Option<BTreeMap<u32, Position>>) -> Result<Self, TailError> {
+    pub fn open(
+        log: &dyn Log,
+        journal: &Journal,
+        from: &[StoredReader],
+        until: Option<BTreeMap<u32, Position>>,
+    ) -> Result<Self, TailError> {
         let tail = Tail::open(log, journal, from, Capacity::default())?;
         let (send, arrived) = mpsc::channel(AHEAD);
         let (show, standing) = watch::channel(tail.standing());

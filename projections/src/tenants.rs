@@ -442,9 +442,8 @@ impl Snapshot {
     ///
     /// When PostgreSQL does not answer.
     pub async fn closing_tenants(&self, limit: u32) -> Result<Vec<TenantRow>, ReadError> {
-        let sql = format!(
-            "SELECT {SHOWN} FROM {{tenants}} t WHERE t.status = 'closing' ORDER BY t.created_seq, t.partition, t.id LIMIT $1"
-        );
+        let sql =
+            format!("SELECT {SHOWN} FROM {{tenants}} t WHERE t.status = 'closing' ORDER BY t.created_seq, t.partition, t.id LIMIT $1");
         self.query(&sql, &[&i64::from(limit)]).await?.iter().map(read_tenant).collect()
     }
 

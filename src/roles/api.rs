@@ -12,7 +12,6 @@ pub async fn run(mut config: Config) -> anyhow::Result<()> {
     let api = config.api.take().context("the configuration has no [api]")?;
     let (events, commands) = (super::events(&config, &journal)?, super::commands(&config, &journal, Origin::Commands)?);
     let checkpoints = database.checkpoints().await?;
-    let ground =
-        Ground { journal, commands: &commands, events: &events, checkpoints: &checkpoints, database, metrics: Some(metrics) };
+    let ground = Ground { journal, commands: &commands, events: &events, checkpoints: &checkpoints, database, metrics: Some(metrics) };
     Ok(api::serve(api, ground, super::stopped(stop)).await?)
 }

@@ -1,5 +1,7 @@
 //! Read models on a real PostgreSQL: what each makes of commits, that it does so however the commits arrive, and who keeps them up to date.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 #[path = "projections/cloud.rs"]
 mod cloud;
 #[path = "projections/database.rs"]

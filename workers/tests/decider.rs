@@ -1,5 +1,7 @@
 //! Deciders over the in-memory log: what a caller notices.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 use chrono::{TimeDelta, Utc};
 use domain::{
     catalogue::Service,

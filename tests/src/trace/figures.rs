@@ -2,7 +2,7 @@
 
 use super::BEGIN_S;
 use hdrhistogram::Histogram;
-use indicatif::{HumanDuration, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::{
     collections::BTreeMap,
     io::IsTerminal,
@@ -119,7 +119,7 @@ impl Lag {
         let metrics = metrics(http, projector).await;
         let mut models: BTreeMap<&str, u64> = BTreeMap::new();
         for (labels, lag) in samples(&metrics, "cirrus_projection_lag_records") {
-            let model = labels.split('"').nth(labels.split('"').position(|part| part.ends_with("model=")).map_or(0, |at| at + 1));
+            let model = labels.split_once("model=\"").and_then(|(_, rest)| rest.split('"').next());
             // Counts of records are exact in a double.
             *models.entry(model.unwrap_or_default()).or_default() += lag as u64;
         }
@@ -171,13 +171,18 @@ pub async fn show(figures: &Figures, lag: &Lag, total: u64) {
 fn line(last: &Reading, now: &Reading, lag: &str) -> String {
     let seconds = (now.elapsed - last.elapsed).as_secs_f64().max(f64::EPSILON);
     let rate = (now.commands - last.commands) as f64 / seconds;
-    let reached = now.reached_s.map_or("-".to_owned(), |s| HumanDuration(Duration::from_secs(s.saturating_sub(BEGIN_S))).to_string());
+    let reached = now.reached_s.map_or("-:--".to_owned(), |s| clock(s.saturating_sub(BEGIN_S)));
     format!(
-        "{rate:.0}/s  p50 {:.0} ms  p99 {:.0} ms  sent again: {}  trace: {reached}  read models behind: {lag}",
+        "{rate:.0}/s  p50 {:.0} ms  p99 {:.0} ms  sent again: {}  trace at {reached} h  read models behind: {lag}",
         milliseconds(now.p50),
         milliseconds(now.p99),
         listed(&now.again),
     )
+}
+
+/// Seconds as hours and minutes.
+fn clock(seconds: u64) -> String {
+    format!("{}:{:02}", seconds / 3_600, seconds / 60 % 60)
 }
 
 /// A time in milliseconds, for people.

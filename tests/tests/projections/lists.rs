@@ -2,6 +2,7 @@
 
 use super::{cloud::Cloud, database::shown};
 use domain::{
+    Labels,
     command::Command,
     id::{CellId, ResourceId, TenantId},
     tenant::Clock,
@@ -24,7 +25,7 @@ fn shop() -> Shop {
     cloud.ask(neighbour, Cloud::network("theirs", None));
     for n in [3, 1, 4, 0, 2] {
         let Command::CreateResource { kind, zone, spec, .. } = Cloud::server("", None) else { unreachable!() };
-        let labels =
+        let labels: Labels =
             if n % 2 == 0 { [("parity".to_owned(), "even".to_owned()), ("n".to_owned(), n.to_string())].into() } else { [].into() };
         let name = format!("web-{n}");
         let order =

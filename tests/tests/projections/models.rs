@@ -5,8 +5,9 @@ use super::{
     database::{Shows, shown},
 };
 use domain::{
+    Timestamp,
     command::{Command, Origin, Verdict},
-    id::{CellId, CommandId, ResourceId, TenantId},
+    id::{CellId, CommandId, RegionName, ResourceId, TenantId, ZoneName},
     people::{Actor, Grant, Role},
     platform::{ServiceState, ZoneState},
     quota::{Limit, Limits, Source},
@@ -15,7 +16,10 @@ use domain::{
 };
 use projections::{open_work::Free, operations::Outcome, page::ByEvent};
 use serde_json::json;
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 fn acme() -> (Cloud, TenantId) {
     let mut cloud = Cloud::new();
@@ -36,15 +40,16 @@ async fn a_tenant_is_shown_through_its_life_and_its_closing_counts_down() {
     let (mut cloud, tenant) = acme();
     let network: ResourceId = cloud.ask(tenant, Cloud::network("net", None)).created();
     cloud.finish(tenant, network);
-    let olga = Actor::Principal(person("operator"));
+    let operator = Actor::Principal(person("operator"));
     let id = cloud.next_id();
-    cloud.send(id, Some(tenant), Origin::Commands, olga, Command::SuspendTenant { reason: "unpaid".to_owned() });
+    cloud.send(id, Some(tenant), Origin::Commands, operator.clone(), Command::SuspendTenant { reason: "unpaid".to_owned() });
     let mut shows = shown(&cloud).await;
     let row = shows.snapshot().await.tenant(tenant).await.unwrap().unwrap();
     assert_eq!((row.status, row.reason.as_deref(), row.resources), (TenantStatus::Suspended, Some("unpaid"), 1));
     assert_eq!((row.name.as_str(), row.reference.as_str(), row.clock), ("The acme company", "acme", Clock::Journal));
 
-    cloud.report(Some(tenant), Command::CloseTenant { drain: true });
+    let id = cloud.next_id();
+    cloud.send(id, Some(tenant), Origin::Commands, operator, Command::CloseTenant { drain: true });
     shows.follow(&cloud).await;
     let closing = shows.snapshot().await.closing_tenants(10).await.unwrap();
     assert_eq!((closing[0].id, closing[0].resources, closing[0].closing), (tenant, 1, Some(1)));
@@ -82,7 +87,7 @@ async fn cells_are_listed_in_the_order_of_their_creation() {
 async fn quota_shows_limit_use_and_where_the_limit_comes_from() {
     let (mut cloud, tenant) = acme();
     let operator = Actor::Principal(person("operator"));
-    let mut set = |cloud: &mut Cloud, command| {
+    let set = |cloud: &mut Cloud, command| {
         let id = cloud.next_id();
         cloud.send(id, Some(tenant), Origin::Commands, operator.clone(), command)
     };
@@ -217,15 +222,15 @@ async fn a_worker_sees_its_zone_and_leaves_alone_what_another_may_still_be_doing
     cloud.report(Some(tenant), pending);
     let shows = shown(&cloud).await;
     let snapshot = shows.snapshot().await;
-    let here = "north-a".parse().unwrap();
-    let seen = async |zone, worker, since| {
+    let (here, there): (ZoneName, ZoneName) = ("north-a".parse().unwrap(), "north-b".parse().unwrap());
+    let seen = async |zone: Option<&ZoneName>, worker: &str, since: Timestamp| {
         let work = snapshot.open_work(zone, Free { worker, since }, None, 10).await.unwrap();
         work.into_iter().map(|row| row.resource.id).collect::<Vec<_>>()
     };
     assert_eq!(seen(Some(&here), "w1", cloud.now).await, [server]);
     assert_eq!(seen(Some(&here), "w2", cloud.now).await, []);
     assert_eq!(seen(Some(&here), "w2", call_deadline + Duration::from_secs(1)).await, [server]);
-    assert_eq!(seen(Some(&"north-b".parse().unwrap()), "w1", cloud.now).await, []);
+    assert_eq!(seen(Some(&there), "w1", cloud.now).await, []);
     assert_eq!(seen(None, "w1", cloud.now).await, [network]);
 }
 
@@ -314,7 +319,8 @@ async fn the_platform_is_shown_as_its_operators_left_it() {
     let snapshot = shows.snapshot().await;
     let states: Vec<_> = snapshot.zones().await.unwrap().into_iter().map(|zone| (zone.name.to_string(), zone.state)).collect();
     assert_eq!(states, [("north-a".to_owned(), ZoneState::Open), ("north-b".to_owned(), ZoneState::Draining)]);
-    assert_eq!(snapshot.regions().await.unwrap(), [("north".parse().unwrap(), "The north".to_owned())]);
+    let north: RegionName = "north".parse().unwrap();
+    assert_eq!(snapshot.regions().await.unwrap(), [(north, "The north".to_owned())]);
     let volume = snapshot.service(&"volume".parse().unwrap()).await.unwrap().unwrap();
     assert_eq!(volume.state, ServiceState::Paused);
     let bundled = schemas::catalogue::bundled();
@@ -363,9 +369,9 @@ async fn a_role_is_held_from_its_grant_to_its_revocation_and_nowhere_else() {
     cloud.ask(tenant, Command::RevokeRole { principal: person("vera"), grant: viewer });
     let shows = shown(&cloud).await;
     let snapshot = shows.snapshot().await;
-    assert_eq!(snapshot.grants(tenant, &person("ulf")).await.unwrap(), [user].into());
-    assert_eq!(snapshot.grants(other, &person("ulf")).await.unwrap(), [].into());
-    let top: std::collections::BTreeSet<Grant> = [Grant { role: Role::TenantSuperAdministrator, cell: None }].into();
+    assert_eq!(snapshot.grants(tenant, &person("ulf")).await.unwrap(), BTreeSet::from([user]));
+    assert_eq!(snapshot.grants(other, &person("ulf")).await.unwrap(), BTreeSet::new());
+    let top = BTreeSet::from([Grant { role: Role::TenantSuperAdministrator, cell: None }]);
     assert_eq!(snapshot.grants_anywhere(&person("olga")).await.unwrap(), BTreeMap::from([(tenant, top.clone()), (other, top)]));
     let first = snapshot.members(tenant, None, 1).await.unwrap();
     let rest = snapshot.members(tenant, Some(&first[0].principal), 5).await.unwrap();

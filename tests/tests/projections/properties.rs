@@ -179,7 +179,7 @@ fn report(cloud: &mut Cloud, tenant: TenantId, resource: ResourceId, b: u8, c: u
     let zone = Some("north-a".parse().unwrap());
     let problem = format!("problem {c}");
     let command = match b % 16 {
-        0 => Command::ReportFailed { resource, intent, problem, remains: c % 2 == 0 },
+        0 => Command::ReportFailed { resource, intent, problem, remains: c.is_multiple_of(2) },
         1 => Command::ReportAttempt { resource, intent, attempts: c.into(), problem },
         2 | 3 => {
             let call_deadline = cloud.now + Duration::from_secs(c.into());

@@ -24,10 +24,13 @@ struct Snapshot {
     state: Partition,
 }
 
+/// A snapshot of a partition, to be written.
+type Job = (u32, Box<Snapshot>);
+
 /// Snapshots in a directory, written by a thread of its own.
 pub struct SnapshotDir {
     dir: PathBuf,
-    writer: Option<(SyncSender<(u32, Box<Snapshot>)>, JoinHandle<()>)>,
+    writer: Option<(SyncSender<Job>, JoinHandle<()>)>,
 }
 
 impl SnapshotDir {
@@ -36,7 +39,7 @@ impl SnapshotDir {
         let dir = dir.join(journal.to_string());
         fs::create_dir_all(&dir)?;
         // At most one waits: a newer one makes an older one needless, and the next is taken soon.
-        let (sender, receiver) = sync_channel::<(u32, Box<Snapshot>)>(1);
+        let (sender, receiver) = sync_channel::<Job>(1);
         let target = dir.clone();
         let thread = std::thread::Builder::new().name("snapshots".to_owned()).spawn(move || {
             for (partition, snapshot) in receiver {

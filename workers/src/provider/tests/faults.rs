@@ -196,11 +196,11 @@ async fn a_listing_that_lags_shows_neither_what_is_new_nor_that_something_is_gon
     let old_active = ("old".to_owned(), Status::Active);
     let new_active = ("new".to_owned(), Status::Active);
     let new_off = ("new".to_owned(), Status::Shutoff);
-    assert_eq!(seen(101).await, [old_active.clone()]);
+    assert_eq!(seen(101).await, std::slice::from_ref(&old_active));
     assert_eq!(seen(300).await, [old_active]);
-    assert_eq!(seen(301).await, [new_active.clone()]);
+    assert_eq!(seen(301).await, std::slice::from_ref(&new_active));
     assert_eq!(seen(399).await, [new_active]);
-    assert_eq!(seen(400).await, [new_off.clone()]);
+    assert_eq!(seen(400).await, std::slice::from_ref(&new_off));
     assert_eq!(seen(100_000).await, [new_off]);
 }
 
