@@ -41,8 +41,8 @@ mod migrations {
     refinery::embed_migrations!("migrations");
 }
 
-/// Serialises migrations of several processes that start at once.
-const MIGRATING: i64 = 0x0063_6972_7275_7302;
+/// Serialises migrations of several processes that start at once. The locks before it are those of the read models.
+const MIGRATING: i64 = 0x0063_6972_7275_7303;
 
 /// What the API stands on.
 pub struct Ground<'a> {

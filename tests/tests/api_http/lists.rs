@@ -49,11 +49,12 @@ fn filters_find_what_they_name() {
         cloud().post(&acme.admin, &acme.resources(), labelled).fresh().answer().await.ok();
         cloud().post(&acme.admin, &acme.resources(), server(&acme.cells[1], "web-1", 1)).fresh().answer().await.ok();
         let last = cloud().post(&acme.admin, &acme.resources(), network("web-net")).fresh().answer().await.ok();
+        let in_green = format!("cell={}", acme.cells[1]);
         for (query, expected) in [
             ("kind=network", vec!["web-net"]),
             ("label=tier:data&label=owner:ada", vec!["db-1"]),
             ("label=tier:web", vec![]),
-            (&format!("cell={}", acme.cells[1]), vec!["web-1"]),
+            (in_green.as_str(), vec!["web-1"]),
             ("cell=none", vec!["web-net"]),
             ("zone=zone-1&name_prefix=web", vec!["web-1"]),
             ("name=db-1", vec!["db-1"]),
