@@ -81,6 +81,9 @@ pub struct WorkerConfig {
     /// How long an effect may stay invisible at the provider after a call has ended, in seconds.
     #[serde(default = "settle_s")]
     pub settle_s: u64,
+    /// How often the provider is searched for what has vanished, in seconds.
+    #[serde(default = "sweep_s")]
+    pub sweep_s: u64,
 }
 
 fn state() -> PathBuf {
@@ -97,6 +100,10 @@ fn concurrency() -> usize {
 
 fn settle_s() -> u64 {
     5
+}
+
+fn sweep_s() -> u64 {
+    60
 }
 
 impl Config {

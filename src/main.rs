@@ -48,7 +48,10 @@ enum Role {
 #[tokio::main]
 async fn main() -> ExitCode {
     let cli = Cli::parse();
-    roles::log_to_stderr();
+    roles::log_to_stderr(match cli.role {
+        Role::Decider | Role::Projector | Role::Worker(_) | Role::Api | Role::ProviderSim(_) => roles::RUNNING,
+        Role::Journal(_) | Role::Projections(_) | Role::Operator(_) | Role::Token(_) | Role::Demo => roles::COMMAND,
+    });
     match run(cli).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(problem) => {

@@ -19,9 +19,15 @@ use schemas::record::Origin;
 use std::{net::SocketAddr, sync::Arc};
 use tokio::{net::TcpListener, sync::watch};
 
-/// Logs to standard error; `RUST_LOG` chooses, `CIRRUS_LOG=json` writes one JSON object a line.
-pub fn log_to_stderr() {
-    let filter = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "info".into());
+/// What a running role says when nobody asks for more or less: libraries only warn.
+pub const RUNNING: &str = "info,refinery_core=warn,tokio_postgres=warn";
+
+/// What a command says beside its result.
+pub const COMMAND: &str = "error";
+
+/// Logs to standard error; `RUST_LOG` chooses instead of the default, `CIRRUS_LOG=json` writes one JSON object a line.
+pub fn log_to_stderr(default: &str) {
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| default.into());
     let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     if std::env::var("CIRRUS_LOG").is_ok_and(|format| format == "json") {
         subscriber.json().init();

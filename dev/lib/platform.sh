@@ -16,6 +16,11 @@ configuration=$state/cirrus.toml
 tokens=$state/tokens.json
 zones=(zone-a zone-b)
 
+# Machines take as long as measured ones where the measurements are at hand; in a trace the provider answers at once.
+latencies=()
+durations=${CIRRUS_DATA:-$repository/../shared/data}/openstack_operation_durations.csv
+if ! $trace && [[ -r $durations ]]; then latencies=(--latencies "$durations"); fi
+
 # In the order in which they start; they stop the other way round.
 roles=(kafka postgres provider-sim decider projector worker-regional)
 for zone in "${zones[@]}"; do roles+=("worker-$zone"); done
@@ -99,7 +104,7 @@ role_start() { # ROLE
     postgres_prepare "$state/postgres"
     postgres_launch "$state/postgres" "$postgres_port"
     ;;
-  provider-sim) role_launch "$role" provider-sim --state "$state/provider" --listen "127.0.0.1:$provider_port" ;;
+  provider-sim) role_launch "$role" provider-sim --state "$state/provider" --listen "127.0.0.1:$provider_port" "${latencies[@]}" ;;
   worker-regional) role_launch "$role" worker --regional ;;
   worker-*) role_launch "$role" worker --zone "${role#worker-}" ;;
   *) role_launch "$role" "$role" ;;

@@ -59,6 +59,21 @@ pub struct Free<'a> {
     pub since: Timestamp,
 }
 
+/// Something that is settled, and so should be at its provider.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StandingRow {
+    /// The tenant.
+    pub tenant: TenantId,
+    /// The resource.
+    pub resource: ResourceId,
+    /// Its kind.
+    pub kind: ServiceName,
+    /// The intent that made it, and by which a provider names it.
+    pub made_by: IntentId,
+    /// Seq of the last commit about it.
+    pub seq: u64,
+}
+
 /// A step whose deadline has passed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LateRow {
@@ -156,6 +171,28 @@ impl Snapshot {
             late.extend(row.step().map(|s| LateRow { tenant: row.tenant, resource: row.id, intent: s.intent, deadline: s.deadline }));
         }
         Ok(late)
+    }
+
+    /// A page of what exists in a zone, or in none, with nothing being done to it, by id behind `after`.
+    ///
+    /// # Errors
+    ///
+    /// When PostgreSQL does not answer.
+    pub async fn standing(&self, zone: Option<&ZoneName>, after: Option<ResourceId>, limit: u32) -> Result<Vec<StandingRow>, ReadError> {
+        let sql = "SELECT tenant, id, kind, (state->>'made_by')::uuid, changed_seq FROM {resources}
+             WHERE id > $1 AND zone IS NOT DISTINCT FROM $2 AND phase IN ('active', 'stopped') AND work IS NULL ORDER BY id LIMIT $3";
+        let after = after.map_or(Uuid::nil(), |id| id.0);
+        let rows = self.query(sql, &[&after, &zone.map(ZoneName::as_str), &i64::from(limit)]).await?;
+        let read = |row: &tokio_postgres::Row| {
+            Ok(StandingRow {
+                tenant: TenantId(row.try_get(0)?),
+                resource: ResourceId(row.try_get(1)?),
+                kind: value("kind", row.try_get::<_, &str>(2)?.parse())?,
+                made_by: IntentId(row.try_get(3)?),
+                seq: row.try_get::<_, i64>(4)? as u64,
+            })
+        };
+        rows.iter().map(read).collect()
     }
 
     /// Resources of a tenant that can be deleted now, with their generation: not being deleted yet, not attached and named by none.

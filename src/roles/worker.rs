@@ -13,8 +13,8 @@ use tokio::sync::{Notify, broadcast::error::RecvError};
 use uuid::Uuid;
 use workers::{
     processes::Processes,
-    provider::Client,
-    provisioning::{inbox::ReadModelInbox, paced::Paced, reporter::JournalReporter, shell::Worker},
+    provider::{Client, Provider},
+    provisioning::{inbox::ReadModelInbox, paced::Paced, reporter::JournalReporter, shell::Worker, sweep::Sweep},
 };
 
 #[derive(ClapArgs)]
@@ -42,25 +42,35 @@ pub async fn run(config: Config, args: Args) -> anyhow::Result<()> {
     let settle = Duration::from_secs(settings.settle_s);
     let rate = NonZeroU32::new(settings.calls_per_second).context("calls_per_second is not zero")?;
     let provider = Paced::new(Client::new(&settings.provider, &name, settle)?, rate);
+    let provider: Arc<dyn Provider> = Arc::new(provider);
     let inbox = ReadModelInbox::new(database.clone(), &name, TimeDelta::from_std(settle)?);
     let worker = Worker {
         zone: args.zone.clone(),
         region: settings.region.clone(),
         name,
         inbox: Arc::new(inbox),
-        provider: Arc::new(provider),
+        provider: Arc::clone(&provider),
         reporter: Arc::new(JournalReporter::new(Arc::clone(&caller), format!("worker {place}"))),
         concurrency: settings.concurrency,
+    };
+    let sweep = Sweep {
+        zone: args.zone.clone(),
+        place: args.zone.as_ref().map_or_else(|| settings.region.clone(), ToString::to_string),
+        database: database.clone(),
+        provider,
+        reporter: JournalReporter::new(Arc::clone(&caller), format!("sweep {place}")),
+        every: Duration::from_secs(settings.sweep_s),
     };
     let wake = Arc::new(Notify::new());
     tokio::spawn(listen(database.clone(), args.zone.clone(), Arc::clone(&wake)));
     tracing::info!(place, "working");
-    if args.regional {
-        let processes = Processes { database, reporter: JournalReporter::new(caller, "process") };
-        tokio::join!(worker.run(wake, stop.clone()), processes.run(Arc::new(Notify::new()), stop));
-    } else {
-        worker.run(wake, stop).await;
-    }
+    let processes = async {
+        if args.regional {
+            let processes = Processes { database, reporter: JournalReporter::new(caller, "process") };
+            processes.run(Arc::new(Notify::new()), stop.clone()).await;
+        }
+    };
+    tokio::join!(worker.run(wake, stop.clone()), sweep.run(stop.clone()), processes);
     Ok(())
 }
 

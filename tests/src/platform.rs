@@ -291,6 +291,7 @@ listen = "127.0.0.1:{projector}"
 provider = "http://127.0.0.1:{provider}"
 region = "region-1"
 settle_s = 1
+sweep_s = 1
 [api]
 listen = "127.0.0.1:{api}"
 position_key_files = ["{state}/keys/position"]

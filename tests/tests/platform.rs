@@ -77,6 +77,25 @@ async fn over_tls_with_a_login_everything_works_as_it_does_without() -> anyhow::
     Ok(())
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_vanishes_at_the_provider_is_shown_as_lost_and_can_be_deleted() -> anyhow::Result<()> {
+    let platform = Platform::start().await?;
+    let (tenant, cell) = platform.demo().await?;
+    let path = format!("/v1/tenants/{tenant}/resources");
+    let created = platform.call(0, "ben", Method::POST, &path, Some("one"), server(&cell, "web")).await?;
+    let id = created.body["id"].as_str().context("an id")?.to_owned();
+    let phase = |wanted: &'static str| move |a: &tests::platform::Answer| a.body["phase"] == wanted;
+    let shown = platform.eventually("ben", &format!("{path}/{id}"), "the server is active", phase("active")).await?;
+    let external = shown.body["external"].as_str().context("the provider's id")?;
+    Admin::new(&platform.provider)?.vanish(external).await?;
+    platform.eventually("ben", &format!("{path}/{id}"), "the server is lost", phase("lost")).await?;
+    let delete = platform.call(0, "ben", Method::DELETE, &format!("{path}/{id}"), Some("delete"), Value::Null).await?;
+    assert!(delete.status.is_success(), "{delete:?}");
+    let free = |a: &tests::platform::Answer| used(&a.body, "servers") == Some(0);
+    platform.eventually("ada", &format!("/v1/tenants/{tenant}/quota"), "the quota is free", free).await?;
+    Ok(())
+}
+
 /// Scenario: clients create, resize, delete, retry and disconnect at random while the decider, the projector, a worker and an API process are each
 /// killed with -9. Whatever they were told was true; no quota was exceeded at any position; what fits was not refused; nothing was built twice; and the
 /// read models are what the log says.

@@ -21,3 +21,4 @@ pub mod plan;
 pub mod reporter;
 pub mod round;
 pub mod shell;
+pub mod sweep;
