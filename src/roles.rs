@@ -16,7 +16,7 @@ use anyhow::Context;
 use axum::Router;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use schemas::record::Origin;
-use std::{net::SocketAddr, sync::Arc};
+use std::{io::IsTerminal, net::SocketAddr, sync::Arc};
 use tokio::{net::TcpListener, sync::watch};
 
 /// What a running role says when nobody asks for more or less: libraries only warn.
@@ -28,7 +28,8 @@ pub const COMMAND: &str = "error";
 /// Logs to standard error; `RUST_LOG` chooses instead of the default, `CIRRUS_LOG=json` writes one JSON object a line.
 pub fn log_to_stderr(default: &str) {
     let filter = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| default.into());
-    let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let subscriber =
+        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(std::io::stderr().is_terminal());
     if std::env::var("CIRRUS_LOG").is_ok_and(|format| format == "json") {
         subscriber.json().init();
     } else {
