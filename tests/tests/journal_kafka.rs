@@ -169,10 +169,15 @@ impl Leader {
 fn read_all(log: &KafkaLog, journal: &Journal, stored: &[StoredReader]) -> (BTreeMap<u32, Vec<usize>>, Vec<StoredReader>) {
     let mut tail = Tail::open(log, journal, stored, Capacity::default()).unwrap();
     let asked = tail.ask_high_watermarks();
-    let deadline = Instant::now() + PATIENCE;
+    let (deadline, mut ask_again) = (Instant::now() + PATIENCE, Instant::now() + Duration::from_secs(1));
     let mut numbers: BTreeMap<u32, Vec<usize>> = BTreeMap::new();
     while !tail.has_reached(asked) {
         assert!(Instant::now() < deadline, "the tail does not reach the end: {:?}", tail.standing());
+        // A question that a broker did not answer, because it was just coming back, is answered by none: a later answer counts for it.
+        if Instant::now() > ask_again {
+            tail.ask_high_watermarks();
+            ask_again = Instant::now() + Duration::from_secs(1);
+        }
         for event in tail.next(1_000, Duration::from_millis(100)) {
             match event.what {
                 Told::Commit(told) => {
