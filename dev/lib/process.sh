@@ -42,11 +42,13 @@ recorded() { # PIDFILE PID
 # Sets `start_time` to when the process started, in clock ticks since boot, which with the pid names one process for ever; to nothing
 # for a dead one. Without a new process, because it is asked many times a second.
 read_start_time() { # PID
-  local stat fields
+  local stat fields tasks
   start_time=''
   { read -r stat <"/proc/$1/stat"; } 2>/dev/null || return 0
   read -ra fields <<<"${stat##*) }"
-  if [[ ${fields[0]} != Z ]]; then start_time=${fields[19]}; fi
+  # The first thread of a dying process is a zombie while the others still hold its sockets and files.
+  tasks=("/proc/$1/task"/*)
+  if [[ ${fields[0]} != Z ]] || ((${#tasks[@]} > 1)); then start_time=${fields[19]}; fi
 }
 
 # Whether the process of PIDFILE lives; a pid that meanwhile belongs to another process does not count.
