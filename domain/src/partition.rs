@@ -2,6 +2,9 @@
 //!
 //! [`Partition::handle`] takes one record of the commands or reports topic and gives the events of exactly one commit; [`Partition::apply`] folds a
 //! commit. A clone shares structure with its original, so speculation on commits that are not observed yet is a clone that can be dropped.
+//!
+//! A create finds its outcome for ever, so the id of whatever was created is never forgotten. Those of resources that are gone would fill the
+//! memory in time: they can be kept elsewhere as [`Tombstones`], and then [`Partition::shed`].
 
 use crate::{
     Timestamp,
@@ -10,13 +13,14 @@ use crate::{
     id::{CommandId, TenantId},
     platform::{Platform, Reservation},
     refusal::Refusal,
+    resource::ResourceEvent,
     tenant::{CellEvent, Facts, Tenant, TenantEvent},
 };
 use chrono::TimeDelta;
 use imbl::{OrdMap, Vector};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use std::sync::Arc;
+use std::{fmt::Debug, sync::Arc};
 
 /// An outcome is remembered this long in the chain's time, so that the same command finds it; what created something is remembered for ever.
 const REMEMBERED: TimeDelta = TimeDelta::days(30);
@@ -33,6 +37,19 @@ pub struct Decided {
     pub seq: u64,
 }
 
+/// The commands that created what is gone and was [`shed`](Partition::shed).
+pub trait Tombstones: Debug + Sync {
+    /// What this command came to.
+    fn find(&self, id: CommandId) -> Option<Decided>;
+}
+
+/// No tombstones: nothing was ever shed.
+impl Tombstones for () {
+    fn find(&self, _: CommandId) -> Option<Decided> {
+        None
+    }
+}
+
 /// The state of one partition as of a position of its chain. The platform's own chain has a [`Platform`], the others have tenants.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Partition {
@@ -44,8 +61,12 @@ pub struct Partition {
     decided: OrdMap<CommandId, Decided>,
     /// The same by age, oldest first.
     by_age: Vector<(Timestamp, CommandId)>,
-    /// Commands that created something.
+    /// Commands that created something, but for those that were shed.
     created: OrdMap<CommandId, Decided>,
+    /// Commands that created what is gone, in the order in which it went, but for those that were shed.
+    gone: Vector<CommandId>,
+    /// How many were shed.
+    shed: u64,
     /// The time of the last commit.
     pub time: Timestamp,
 }
@@ -68,7 +89,7 @@ impl Partition {
     ///
     /// The order is: what was decided before stays decided; then what came too late; then what the state says.
     pub fn handle(&self, request: &Request, origin: Origin, facts: Facts<'_>) -> Vec<Event> {
-        if let Some(before) = self.decided.get(&request.id).or_else(|| self.created.get(&request.id)) {
+        if let Some(before) = self.decided.get(&request.id).copied().or_else(|| self.creation(request.id, facts)) {
             return vec![if before.fingerprint == request.fingerprint {
                 Event::Command(CommandEvent::Repeated { of: before.seq })
             } else {
@@ -91,13 +112,17 @@ impl Partition {
                 let events = tenant.decide(id, request, origin, facts)?;
                 match &request.command {
                     // A tenant forgets what is gone; that it was ever there is known here.
-                    Command::CorrectLifecycle { resource, .. } if !self.created.contains_key(&CommandId(resource.0)) => {
+                    Command::CorrectLifecycle { resource, .. } if self.creation(CommandId(resource.0), facts).is_none() => {
                         Err(Refusal::NoSuchResource { resource: *resource })
                     }
                     _ => Ok(events),
                 }
             }
         }
+    }
+
+    fn creation(&self, id: CommandId, facts: Facts<'_>) -> Option<Decided> {
+        self.created.get(&id).copied().or_else(|| facts.tombstones.find(id))
     }
 
     /// Opens what was reserved; all of it comes from the reservation, so there is nothing to forge.
@@ -138,8 +163,28 @@ impl Partition {
             Event::Tenant { tenant, .. } | Event::Cell { tenant, .. } | Event::Member { tenant, .. } | Event::Resource { tenant, .. } => {
                 let state =
                     self.tenants.get_mut(tenant).ok_or_else(|| Impossible::new(format!("{event:?}"), format!("no tenant {tenant}")))?;
-                Arc::make_mut(state).evolve(event)
+                Arc::make_mut(state).evolve(event)?;
+                if let Event::Resource { resource, event: ResourceEvent::Deleted { .. }, .. } = event
+                    && self.created.contains_key(&CommandId(resource.0))
+                {
+                    self.gone.push_back(CommandId(resource.0));
+                }
+                Ok(())
             }
+        }
+    }
+
+    /// The commands that created what is gone and were not shed yet, in the order in which it went, and how many were shed before them.
+    pub fn gone(&self) -> (u64, impl Iterator<Item = (CommandId, Decided)>) {
+        (self.shed, self.gone.iter().filter_map(|id| Some((*id, *self.created.get(id)?))))
+    }
+
+    /// Forgets, `at_most` so many at once, those of the first `kept` commands that created what is gone: tombstones answer for them.
+    pub fn shed(&mut self, kept: u64, at_most: usize) {
+        for _ in 0..kept.saturating_sub(self.shed).min(at_most as u64) {
+            let Some(id) = self.gone.pop_front() else { return };
+            self.created.remove(&id);
+            self.shed += 1;
         }
     }
 
@@ -170,7 +215,7 @@ impl Partition {
 }
 
 fn creates(event: &Event) -> bool {
-    use crate::{platform::PlatformEvent, resource::ResourceEvent};
+    use crate::platform::PlatformEvent;
     matches!(
         event,
         Event::Platform(PlatformEvent::TenantReserved { .. })

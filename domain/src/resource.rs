@@ -13,7 +13,8 @@
 //! - `generation` counts what is wanted; `observed_generation` follows when no step is left open.
 //! - The claim is made by the request, raised before a change and lowered after it, and released once: by `Deleted`, or by the failure of a
 //!   create of which nothing is left at the provider.
-//! - What comes too late changes nothing that is wanted (`ObservedLate`); about something that is gone it opens a clean-up (`RemainsFound`).
+//! - What comes too late changes nothing that is wanted (`ObservedLate`); about something that is gone or failed it opens a clean-up
+//!   (`RemainsFound`).
 //! - Every step has a deadline in the chain's time. An overdue create is given up and cleaned up; an overdue change goes back; an overdue delete
 //!   or clean-up is shown as overdue and goes on until it is done or an operator resolves it.
 
@@ -107,7 +108,7 @@ pub enum ResourceEvent {
     Vanished { at: Timestamp },
     /// Something reported for a step that is not open any more. It changes nothing that is wanted.
     ObservedLate { intent: IntentId, observed: String },
-    /// Something of a resource that is gone turned up at the provider; `step` removes it. Nothing is claimed for it.
+    /// Something of a resource that is gone, or that failed, turned up at the provider; `step` removes it. Nothing is claimed for it.
     RemainsFound {
         kind: ServiceName,
         #[serde(default, skip_serializing_if = "Option::is_none")]

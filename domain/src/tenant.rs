@@ -14,6 +14,7 @@ use crate::{
     Labels, Timestamp,
     event::{Event, Impossible},
     id::{CellId, Dimension, ResourceId},
+    partition::Tombstones,
     people::{Actor, Grant, Permission, Principal, permits},
     platform::{Platform, Reservation},
     quota::{Amounts, Level, Limit, LimitChanges, Limits, cell_limit, check_room, tenant_limit},
@@ -163,6 +164,8 @@ pub struct Facts<'a> {
     pub platform: &'a Platform,
     /// True when the platform's facts may be older than five seconds.
     pub stale: bool,
+    /// What the partition has shed of the gone.
+    pub tombstones: &'a dyn Tombstones,
 }
 
 impl Facts<'_> {

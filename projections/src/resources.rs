@@ -20,7 +20,7 @@ use domain::{
     Timestamp,
     event::Event,
     id::{CellId, ResourceId, ServiceName, TenantId},
-    resource::{Phase, Remains, Requested, Resource, ResourceEvent as E, Step, Terms, Work},
+    resource::{Remains, Requested, Resource, ResourceEvent as E, Step, Work},
 };
 use futures::future::BoxFuture;
 use std::collections::{BTreeMap, BTreeSet};
@@ -176,6 +176,11 @@ pub struct ResourceRow {
 }
 
 impl ResourceRow {
+    /// Whether it was ever asked for here.
+    fn is_known(&self) -> bool {
+        self.version > 0
+    }
+
     /// Where it is in its life: a phase of the domain, or `deleted`.
     pub fn phase(&self) -> &'static str {
         self.state.as_ref().map_or("deleted", |r| r.phase.name())
@@ -204,8 +209,9 @@ fn about(event: &Event) -> Option<(TenantId, ResourceId, &E)> {
 fn fold(row: Option<&ResourceRow>, commit: &Applied, tenant: TenantId, id: ResourceId, event: &E) -> Result<Option<ResourceRow>, String> {
     let touched = |row: ResourceRow| Ok(Some(ResourceRow { changed_seq: commit.seq(), changed_at: commit.time, ..row }));
     match (event, row) {
-        (E::Requested(_), Some(_)) => Err("it exists".to_owned()),
-        (E::Requested(requested), None) => Ok(Some(begin(commit, tenant, id, requested))),
+        // A worker may have told of its id before, when nothing was there.
+        (E::Requested(_), Some(row)) if row.is_known() => Err("it exists".to_owned()),
+        (E::Requested(requested), _) => Ok(Some(begin(commit, tenant, id, requested))),
         (E::RemainsFound { kind, zone, made_by, step }, row) if row.is_none_or(|row| row.state.is_none()) => {
             let row = row.cloned().unwrap_or_else(|| nameless(commit, tenant, id, kind.clone()));
             let step =
@@ -224,37 +230,13 @@ fn fold(row: Option<&ResourceRow>, commit: &Applied, tenant: TenantId, id: Resou
                         row.state = None;
                     }
                 }
-                (None, Some(remains)) => clean_up(remains, event)?,
+                (None, Some(remains)) => remains.evolve(event)?,
                 (None, None) => return Err("it is deleted".to_owned()),
             }
             row.note(event);
             touched(row)
         }
     }
-}
-
-/// What happens to the clean-up of remains without ending it. The domain folds remains only within a tenant; a failing resource has the same
-/// step, and the domain's word on it.
-fn clean_up(remains: &mut Remains, event: &E) -> Result<(), String> {
-    let mut failing = Resource {
-        cell: None,
-        kind: remains.kind.clone(),
-        name: String::new(),
-        labels: Default::default(),
-        zone: remains.zone.clone(),
-        terms: Terms { spec: serde_json::Value::Null, claim: Default::default(), uses: Vec::new() },
-        generation: 0,
-        observed_generation: 0,
-        phase: Phase::Failing,
-        power: false,
-        made_by: remains.made_by,
-        attached_to: None,
-        step: Some(remains.step.clone()),
-        last_at: remains.step.deadline,
-    };
-    failing.evolve(event)?;
-    remains.step = failing.step.ok_or("the remains are gone")?;
-    Ok(())
 }
 
 impl ResourceRow {
@@ -398,7 +380,8 @@ async fn write(on: &On<'_>, rows: Vec<ResourceRow>) -> Result<(), tokio_postgres
              attached_to, uses, failures, problem, created_seq, created_at, changed_seq, changed_at,
              work, work_place, deadline, overdue, worker, busy_until, state, remains)
          ON CONFLICT (id, partition) DO UPDATE SET
-             name = EXCLUDED.name, phase = EXCLUDED.phase, labels = EXCLUDED.labels, generation = EXCLUDED.generation,
+             cell = EXCLUDED.cell, kind = EXCLUDED.kind, version = EXCLUDED.version, subscriber = EXCLUDED.subscriber,
+             created_seq = EXCLUDED.created_seq, created_at = EXCLUDED.created_at, name = EXCLUDED.name, phase = EXCLUDED.phase, labels = EXCLUDED.labels, generation = EXCLUDED.generation,
              external = EXCLUDED.external, attached_to = EXCLUDED.attached_to, uses = EXCLUDED.uses, failures = EXCLUDED.failures,
              problem = EXCLUDED.problem, changed_seq = EXCLUDED.changed_seq, changed_at = EXCLUDED.changed_at, zone = EXCLUDED.zone,
              work = EXCLUDED.work, work_place = EXCLUDED.work_place, deadline = EXCLUDED.deadline, overdue = EXCLUDED.overdue,

@@ -20,7 +20,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         reports: Box::new(super::commands(&config, &journal, Origin::Reports)?),
     };
     let membership = KafkaMembership::join(&config.kafka, &journal.commands(), "cirrus-deciders")?;
-    let snapshots = SnapshotDir::open(&config.state.join("snapshots"), journal.id)?;
+    let snapshots = SnapshotDir::open(&config.state.join("snapshots"), &journal)?;
     let decider = Decider::start(journal, topics, Box::new(membership), Box::new(snapshots))?;
     tracing::info!(journal = %journal.id, partitions = journal.partitions, "deciding");
     super::show(config.decider.listen, advice::router(decider, journal, Arc::new(move || metrics.render())), stop).await

@@ -7,6 +7,7 @@
 //! - [`chain`]: one partition of it: the writer, the observed state, the speculative state, and the commands that wait.
 //! - [`decision`]: one command record against one state, whatever it holds: a draft comes out, never a panic.
 //! - [`snapshot`]: what saves folding everything at each start; a cache.
+//! - [`tombstones`]: the outcomes of creates whose resource is gone, on disk.
 //! - [`shell`]: the thread that feeds the engine from Kafka and carries out its effects.
 
 pub mod advice;
@@ -15,3 +16,4 @@ pub mod decision;
 pub mod engine;
 pub mod shell;
 pub mod snapshot;
+pub mod tombstones;

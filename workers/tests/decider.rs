@@ -30,7 +30,10 @@ use std::{
     time::{Duration, Instant},
 };
 use uuid::Uuid;
-use workers::decider::shell::{Decider, NoSnapshots, Topics};
+use workers::decider::{
+    shell::{Decider, Topics},
+    snapshot::NoSnapshots,
+};
 
 const DEADLINE: Duration = Duration::from_secs(20);
 

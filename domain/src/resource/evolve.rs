@@ -36,7 +36,7 @@ impl Tenant {
             _ => {}
         }
         if let Some(remains) = self.remains.get_mut(&id) {
-            return remains.step.evolve(event).map_err(|state| Impossible::new(event.name(), format!("remains {state}")));
+            return remains.evolve(event).map_err(|state| Impossible::new(event.name(), format!("remains {state}")));
         }
         let Some(resource) = self.resources.get(&id).cloned() else {
             return Err(Impossible::new(event.name(), format!("no resource {id}")));
@@ -114,6 +114,13 @@ impl Step {
     }
 }
 
+impl Remains {
+    /// What happens to the clean-up without ending it. The error is the state, in words.
+    pub fn evolve(&mut self, event: &E) -> Result<(), String> {
+        self.step.evolve(event)
+    }
+}
+
 impl Resource {
     /// A resource as it begins.
     pub fn begin(r: &Requested) -> Self {
@@ -144,7 +151,12 @@ impl Resource {
     pub fn evolve(&mut self, event: &E) -> Result<Fate, String> {
         use Phase::*;
         match event {
-            E::Requested(_) | E::RemainsFound { .. } | E::RemainsRemoved { .. } => return Err(self.state()),
+            E::Requested(_) | E::RemainsRemoved { .. } => return Err(self.state()),
+            // It was never handed over, and its claim was released when nothing seemed to be left.
+            E::RemainsFound { step, .. } if self.phase == Failed => {
+                (self.phase, self.step) = (Failing, Some(Step::open(step, Work::CleanUp)));
+            }
+            E::RemainsFound { .. } => return Err(self.state()),
             E::Provisioned { intent, at, .. } => {
                 self.close(*intent, |w| matches!(w, Work::Create))?;
                 self.done(Active, *at);

@@ -81,12 +81,14 @@ impl Tenant {
         Ok(events)
     }
 
-    /// What is reported for a step that is not open: kept as a note; and if it says that something of what is gone exists, that is removed.
+    /// What is reported for a step that is not open: kept as a note; and if it says that something exists of what is gone or was never made,
+    /// that is removed.
     fn decide_late(&self, id: ResourceId, resource: Option<&Resource>, request: &Request, facts: Facts<'_>) -> Result<Vec<E>, Refusal> {
         let note = |intent: IntentId| E::ObservedLate { intent, observed: request.command.kind().to_owned() };
         let gone = resource.is_none() && !self.remains.contains_key(&id);
+        let failed = |made_by: IntentId| resource.is_some_and(|r| r.phase == Phase::Failed && r.made_by == made_by);
         match &request.command {
-            Command::ReportDone { intent, external: Some(_), kind, zone, .. } if gone => {
+            Command::ReportDone { intent, external: Some(_), kind, zone, .. } if gone || failed(*intent) => {
                 let step = opened(request, facts.now, seconds_for(&Work::CleanUp, Some(kind), facts));
                 Ok(vec![note(*intent), E::RemainsFound { kind: kind.clone(), zone: zone.clone(), made_by: *intent, step }])
             }

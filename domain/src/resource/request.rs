@@ -1,6 +1,6 @@
 //! Deciding what people ask of resources.
 
-use super::{Opened, Phase, Requested, Resource, ResourceEvent as E, Terms};
+use super::{Opened, Phase, Remains, Requested, Resource, ResourceEvent as E, Terms};
 use crate::{
     Timestamp,
     catalogue::{Action, Service, Spec},
@@ -77,6 +77,10 @@ impl Tenant {
         }
         self.authorise(&request.actor, Permission::OperateResources, *cell)?;
         self.check_accepts_new()?;
+        if let Some(Remains { step, .. }) = self.remains.get(&ResourceId::from(request.id)) {
+            // The clean-up deletes what bears this name.
+            return Err(Refusal::Busy { step: step.work.name().to_owned(), intent: step.intent });
+        }
         if facts.stale {
             return Err(Refusal::PlatformStale);
         }

@@ -12,11 +12,11 @@ use domain::{
 
 impl Cloud {
     /// A request of *ada*'s that can be sent again.
-    fn kept(&mut self, command: impl Into<Command>) -> Request {
+    pub fn kept(&mut self, command: impl Into<Command>) -> Request {
         self.request(person("ada"), Some(self.tenant), command)
     }
 
-    fn again(&mut self, request: &Request) -> Answer {
+    pub fn again(&mut self, request: &Request) -> Answer {
         let expires = self.now + TimeDelta::seconds(60);
         self.send(&Request { expires, ..request.clone() }, Origin::Commands)
     }
@@ -111,11 +111,41 @@ fn what_created_something_is_found_for_ever_and_the_rest_for_thirty_days_of_the_
 }
 
 #[test]
+fn what_is_gone_is_found_for_ever_though_the_fold_has_shed_it() {
+    let mut cloud = Cloud::open();
+    let orders: Vec<Request> = (0..3).map(|_| cloud.kept(cloud.order("server"))).collect();
+    let seqs: Vec<u64> = orders
+        .iter()
+        .map(|order| {
+            cloud.again(order).accepted();
+            cloud.seq()
+        })
+        .collect();
+    for order in &orders {
+        cloud.done(order.id.into()).accepted();
+        cloud.removes(order.id.into());
+    }
+    let (_, gone) = cloud.chain.state.gone();
+    cloud.tombstones = Kept(gone.collect());
+    cloud.chain.state.shed(3, 2);
+    assert_eq!((cloud.chain.state.gone().0, cloud.chain.state.gone().1.count()), (2, 1));
+    cloud.chain.state.shed(3, 2);
+    assert_eq!((cloud.chain.state.gone().0, cloud.chain.state.gone().1.count()), (3, 0));
+
+    for (order, seq) in orders.iter().zip(seqs) {
+        is_repeated(&cloud.again(order), seq);
+        cloud.again(&Request { fingerprint: 99, ..order.clone() }).refused_with(Refusal::KeyReused);
+    }
+    let another = cloud.kept(cloud.order("server"));
+    cloud.again(&another).is("resource.requested");
+}
+
+#[test]
 fn advice_is_the_same_decision_without_memory() {
     let mut cloud = Cloud::open();
     let request = cloud.kept(cloud.order("server"));
     let advice = |cloud: &Cloud| {
-        let facts = domain::tenant::Facts { now: cloud.now, platform: &cloud.platform.state.platform, stale: cloud.stale };
+        let facts = domain::tenant::Facts { now: cloud.now, platform: &cloud.platform.state.platform, stale: cloud.stale, tombstones: &() };
         cloud.chain.state.decide(&request, Origin::Commands, facts)
     };
     let before = advice(&cloud).unwrap();

@@ -72,10 +72,34 @@ fn news_of_a_create_that_was_given_up_does_not_bring_it_back() {
     cloud.reports_done(id, create, Some("ext-1")).is("resource.observed_late");
     cloud.done(id).is("resource.cleaned");
     assert_eq!(cloud.phase(id), Phase::Failed);
-    cloud.reports_done(id, create, Some("ext-1")).is("resource.observed_late");
+    cloud.reports_done(id, create, None).is("resource.observed_late");
     assert_eq!((cloud.phase(id), cloud.used("servers")), (Phase::Failed, 0));
-    // The delete looks for what bears its name, whatever the create was thought to be.
+}
+
+#[test]
+fn a_machine_that_turns_up_after_its_create_failed_is_removed_and_claims_nothing() {
+    let mut cloud = Cloud::open();
+    let id = cloud.ada(cloud.order("server")).resource();
+    let create = cloud.intent(id);
+    cloud.fails(id, false).is("resource.provisioning_failed");
+    cloud.reports_done(id, create, Some("ext-1")).is("resource.observed_late resource.remains_found");
+    assert_eq!((cloud.phase(id), cloud.used("servers")), (Phase::Failing, 0));
+    cloud.reports_done(id, create, Some("ext-1")).is("resource.observed_late");
+    cloud.fails(id, true).is("resource.attempt_failed");
+    cloud.done(id).is("resource.cleaned");
+    assert_eq!((cloud.phase(id), cloud.used("servers")), (Phase::Failed, 0));
     cloud.removes(id);
+}
+
+#[test]
+fn nothing_is_made_under_a_name_while_what_bears_it_is_being_removed() {
+    let mut cloud = Cloud::open();
+    let order = cloud.kept(cloud.order("server"));
+    let id = ResourceId(order.id.0);
+    cloud.reports_done(id, order.id.into(), Some("ext-1")).is("resource.observed_late resource.remains_found");
+    cloud.again(&order).is("refused: busy");
+    cloud.done(id).is("resource.remains_removed");
+    cloud.again(&order).is("resource.requested");
 }
 
 #[test]

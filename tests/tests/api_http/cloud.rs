@@ -47,7 +47,8 @@ use tokio::{net::TcpListener, runtime::Runtime, sync::watch};
 use uuid::Uuid;
 use workers::decider::{
     advice,
-    shell::{Decider, NoSnapshots, Topics},
+    shell::{Decider, Topics},
+    snapshot::NoSnapshots,
 };
 
 pub const ISSUER: &str = "https://id.test";

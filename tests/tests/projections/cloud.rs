@@ -249,7 +249,7 @@ impl Cloud {
         let fingerprint = schemas::command::fingerprint(&digest);
         let request = Request { id, tenant, actor: actor.clone(), fingerprint, at: None, expires, after_platform: 0, command };
         let platform = self.state(self.journal.platform()).platform.clone();
-        let facts = Facts { now: self.now, platform: &platform, stale: false };
+        let facts = Facts { now: self.now, platform: &platform, stale: false, tombstones: &() };
         let events = self.chains[partition as usize].state.handle(&request, origin, facts);
         let seq = self.next_seq(partition);
         let committed = Committed { seq, time: self.now, command: Some((id, fingerprint)), events: &events };

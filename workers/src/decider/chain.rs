@@ -4,7 +4,7 @@
 //! commit that is appended and not observed. The states share structure, so each costs what its commit touched. Losing the lead drops
 //! `ahead`; the commands it answered still wait, since a command leaves the queue only when its commit was observed.
 
-use super::decision::Waiting;
+use super::{decision::Waiting, tombstones::Kept};
 use chrono::{DateTime, Utc};
 use domain::partition::{Committed, Partition};
 use journal::{
@@ -16,10 +16,13 @@ use schemas::{
     event::{EventError, decode},
     record::{CommandRef, Origin},
 };
-use std::collections::VecDeque;
+use std::{collections::VecDeque, sync::Arc};
 
 /// Commands held of one topic and partition. Above, the partition's topic is not read until half of them are gone.
 pub const HELD: usize = 2_000;
+
+/// With each commit so many of the gone are forgotten at most that tombstones answer for: little work, and more than a commit can delete.
+pub const SHED: usize = 64;
 
 /// A commit that is appended and not observed.
 #[derive(Debug)]
@@ -112,6 +115,8 @@ pub struct Chain {
     pub reasons: Reasons,
     /// What was read back accepted.
     pub observed: Partition,
+    /// What the states have shed of the gone.
+    pub tombstones: Arc<dyn Kept>,
     /// What is appended and not observed, oldest first.
     pub ahead: VecDeque<Unobserved>,
     /// Commands and reports that wait.
@@ -170,6 +175,7 @@ impl Chain {
             command: command.map(|c| (domain::id::CommandId(c.id), fingerprint(&c.digest))),
             events: &events,
         })?;
+        self.observed.shed(self.tombstones.kept(), SHED);
         let answers = command.map(|c: &CommandRef| (c.origin, c.offset));
         self.answered(answers);
         Ok(answers)

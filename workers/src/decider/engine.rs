@@ -4,8 +4,9 @@
 //! and partitions to read. The production shell and the simulation drive this same machine.
 
 use super::{
-    chain::{Chain, Queue, Unobserved},
+    chain::{Chain, Queue, SHED, Unobserved},
     decision::{self, Place, Waiting},
+    snapshot::Snapshots,
 };
 use chrono::{DateTime, TimeDelta, Utc};
 use domain::{command::Request, event::Event, id::TenantId, partition::Partition, platform::Platform, refusal::Refusal, tenant::Facts};
@@ -121,14 +122,14 @@ impl Engine {
     /// An engine for all partitions, each from its snapshot where there is one, and the partitions to read first.
     pub fn new(
         journal: Journal,
-        snapshots: impl Fn(u32) -> Option<(StoredWriter, Partition)>,
+        snapshots: &dyn Snapshots,
         now: DateTime<Utc>,
         rng: &mut impl Rng,
     ) -> Result<(Self, Vec<Effect>), NotThisChain> {
         let mut chains = Vec::new();
         let mut effects = Vec::new();
         for partition in 0..journal.all_partitions() {
-            let (stored, observed) = snapshots(partition).map_or((None, Partition::default()), |(w, p)| (Some(w), p));
+            let (stored, observed) = snapshots.load(partition).map_or((None, Partition::default()), |(w, p)| (Some(w), p));
             let writer = Writer::new(journal.genesis(partition), stored)?;
             effects.push(Effect::Assign { source: EVENTS, partition, from: writer.read_from() });
             chains.push(Chain {
@@ -136,6 +137,7 @@ impl Engine {
                 writer,
                 reasons: Reasons::new(now, spread(rng)),
                 observed,
+                tombstones: snapshots.tombstones(partition),
                 ahead: VecDeque::new(),
                 queues: Default::default(),
                 wanted_at: None,
@@ -242,7 +244,7 @@ impl Engine {
     /// What a command would lead to now, without asking for it: advice, with the seq it was given at.
     pub fn advise(&self, partition: u32, request: &Request, now: DateTime<Utc>) -> Option<(Result<Vec<Event>, Refusal>, u64)> {
         let chain = self.chains.get(partition as usize).filter(|c| c.halted.is_none())?;
-        let facts = Facts { now: chain.writer.time(now), platform: self.platform(), stale: self.is_stale(now) };
+        let facts = Facts { now: chain.writer.time(now), platform: self.platform(), stale: self.is_stale(now), tombstones: chain.tombstones.as_ref() };
         let advice = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
             chain.state().decide(request, domain::command::Origin::Commands, facts)
         }));
@@ -424,7 +426,7 @@ impl Engine {
             read
         };
         let time = chain.writer.time(now);
-        let facts = Facts { now: time, platform: &platform, stale };
+        let facts = Facts { now: time, platform: &platform, stale, tombstones: chain.tombstones.as_ref() };
         let home = |tenant: Option<TenantId>| tenant.map_or(journal.platform(), |t| journal.partition_of(t.0));
         let place = Place {
             is_home: waiting.content.as_ref().is_ok_and(|c| home(c.tenant) == partition),
@@ -458,6 +460,7 @@ impl Engine {
         };
         match appended {
             Ok(appended) => {
+                decision.after.shed(chain.tombstones.kept(), SHED);
                 chain.ahead.push_back(Unobserved { state: decision.after, answers: Some((origin, offset)) });
                 chain.queue(origin).decided();
                 effects.push(Effect::Append { partition, append: appended.append });

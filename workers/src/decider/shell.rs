@@ -7,16 +7,16 @@
 use super::{
     chain::HELD,
     engine::{EVENTS, Effect, Engine, Figures, source_of},
+    snapshot::Snapshots,
 };
 use chrono::Utc;
-use domain::{command::Request, event::Event, partition::Partition, refusal::Refusal};
+use domain::{command::Request, event::Event, refusal::Refusal};
 use journal::{
     follower::NotThisChain,
     inbox::{Capacity, Inbox},
     log::{Consumer, Log, LogError, Producer, Source},
     membership::Membership,
     topics::Journal,
-    writer::StoredWriter,
 };
 use schemas::record::Origin;
 use std::{
@@ -50,26 +50,6 @@ pub struct Topics {
     pub commands: Box<dyn Log>,
     /// What workers saw.
     pub reports: Box<dyn Log>,
-}
-
-/// Where snapshots of the observed state come from and go to. A cache: without it everything is folded from the beginning.
-pub trait Snapshots: Send {
-    /// The newest snapshot of a partition that this program can read.
-    fn load(&self, partition: u32) -> Option<(StoredWriter, Partition)>;
-
-    /// Keeps a snapshot. Called now and then, never twice at once; it may do its work elsewhere.
-    fn save(&mut self, partition: u32, stored: StoredWriter, state: Partition);
-}
-
-/// No snapshots.
-pub struct NoSnapshots;
-
-impl Snapshots for NoSnapshots {
-    fn load(&self, _: u32) -> Option<(StoredWriter, Partition)> {
-        None
-    }
-
-    fn save(&mut self, _: u32, _: StoredWriter, _: Partition) {}
 }
 
 /// Why a decider cannot start.
@@ -126,7 +106,7 @@ impl Decider {
         // The engine holds what waits; the inbox only has to bridge one turn.
         let inbox = Inbox::new(Capacity { records: HELD, ..Capacity::default() }, 1);
         let mut rng = rand::rng();
-        let (engine, effects) = Engine::new(journal, |p| snapshots.load(p), Utc::now(), &mut rng)?;
+        let (engine, effects) = Engine::new(journal, snapshots.as_ref(), Utc::now(), &mut rng)?;
         let (questions, asked) = sync_channel(ADVICE);
         let shared = Arc::new(Shared {
             stop: AtomicBool::new(false),
