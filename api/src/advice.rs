@@ -2,7 +2,6 @@
 
 use crate::{
     answer::{Outcome, POSITION, answer, header},
-    deciders::{Advice, Advised},
     position::{Positions, Tokens},
     problem::{Problem, ProblemType},
     refusals,
@@ -13,6 +12,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use domain::{event::Event, quota::Amounts, resource::ResourceEvent};
+use schemas::advice::{Advice, Foreseen};
 use schemas::command::CommandRecord;
 use serde::Serialize;
 use serde_json::Value;
@@ -54,8 +54,8 @@ fn shape(advice: Advice, tokens: &Tokens) -> Result<Response, Problem> {
     let position = tokens.issue(&Positions::from_iter([advice.position]));
     let marked = |problem: Problem| problem.with("advice", true).header(POSITION, header(&position));
     let events = match advice.outcome {
-        Advised::Refusal(refusal) => return Err(marked(refusals::problem(&refusal))),
-        Advised::Events(events) => events.into_iter().map(|wire| wire.into_event()).collect::<Result<Vec<Event>, _>>(),
+        Foreseen::Refusal(refusal) => return Err(marked(refusals::problem(&refusal))),
+        Foreseen::Events(events) => events.into_iter().map(|wire| wire.into_event()).collect::<Result<Vec<Event>, _>>(),
     };
     let events = events.map_err(|problem| {
         tracing::error!(%problem, "advice cannot be read: {problem}");

@@ -26,6 +26,7 @@ use axum::{
 use domain::{
     event::{CommandEvent, Event},
     id::{CellId, ResourceId, TenantId},
+    tenant::Clock,
 };
 use schemas::record::Position;
 use serde::Serialize;
@@ -35,6 +36,17 @@ use utoipa::ToSchema;
 
 /// The response header with the token of the position that an answer shows.
 pub const POSITION: HeaderName = HeaderName::from_static("cirrus-position");
+
+/// The response header of every answer about a tenant whose events do not happen by the journal's clock.
+pub const CLOCK: HeaderName = HeaderName::from_static("cirrus-clock");
+
+/// Marks an answer about a tenant with the effective clock.
+pub fn by_clock(clock: Clock, mut response: Response) -> Response {
+    if clock == Clock::Effective {
+        response.headers_mut().insert(CLOCK, HeaderValue::from_static("effective"));
+    }
+    response
+}
 
 /// The response header of an answer that was given before.
 pub const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");

@@ -9,7 +9,7 @@
 //! What may be done is decided by the decider. Here a stranger is turned away before anything is written for ever.
 
 use crate::{
-    answer::{Done, Outcome, POSITION, REPLAYED, answer, header},
+    answer::{Done, Outcome, POSITION, REPLAYED, answer, by_clock, header},
     asked::Asked,
     idempotency::{CommandOrigin, command_id},
     limits::Permit,
@@ -37,6 +37,7 @@ use domain::{
     id::{CommandId, TenantId},
     people::Actor,
     refusal::Refusal,
+    tenant::Clock,
 };
 use journal::caller::NotSent;
 use projections::{
@@ -62,11 +63,21 @@ const CATCH_UP: Duration = Duration::from_secs(2);
 const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
 
 /// A request that was admitted.
+pub struct Admission {
+    /// What is to become of it.
+    pub admitted: Admitted,
+    /// By which clock the tenant's events happen.
+    pub clock: Clock,
+    /// Its place among the requests under way.
+    pub permit: Permit,
+}
+
+/// What is to become of an admitted request.
 pub enum Admitted {
     /// It was decided before.
-    Before(Box<OperationRow>, Permit),
+    Before(Box<OperationRow>),
     /// It can be sent.
-    Ready(Box<CommandRecord>, Permit),
+    Ready(Box<CommandRecord>),
 }
 
 /// What a commit brought.
@@ -94,14 +105,16 @@ impl Api {
     /// Whatever stands in the way, as the caller is to see it.
     pub async fn write(&self, asked: Asked, tenant: Option<TenantId>, command: Command) -> Result<Response, Problem> {
         let id = self.command_id(&asked, tenant);
-        match self.admit(&asked, tenant, id, command).await? {
-            Admitted::Before(row, _permit) => self.replay(&asked, *row),
-            Admitted::Ready(record, _permit) if asked.validate_only => self.advise(&record).await,
-            Admitted::Ready(record, _permit) => match self.send(&asked, &record).await? {
+        let Admission { admitted, clock, permit: _permit } = self.admit(&asked, tenant, id, command).await?;
+        let response = match admitted {
+            Admitted::Before(row) => self.replay(&asked, *row),
+            Admitted::Ready(record) if asked.validate_only => self.advise(&record).await,
+            Admitted::Ready(record) => match self.send(&asked, &record).await? {
                 Some(decided) => self.conclude(&asked, &record, decided).await,
                 None => Ok(under_way(&asked, tenant, id)),
             },
-        }
+        };
+        Ok(by_clock(clock, response?))
     }
 
     /// The command that this request means.
@@ -114,7 +127,7 @@ impl Api {
     ///
     /// # Errors
     /// 404 for a stranger, 403 for somebody who does not run the platform, 422 for a spec that does not fit, 429 and 503 with `Retry-After`.
-    pub async fn admit(&self, asked: &Asked, tenant: Option<TenantId>, id: CommandId, mut command: Command) -> Result<Admitted, Problem> {
+    pub async fn admit(&self, asked: &Asked, tenant: Option<TenantId>, id: CommandId, mut command: Command) -> Result<Admission, Problem> {
         let principal = standing::principal(&asked.caller);
         self.refusals.admit(&principal)?;
         asked.finish_query()?;
@@ -128,6 +141,7 @@ impl Api {
         }
         self.turn_away(&known.standing, tenant, &principal)?;
         let permit = self.in_flight.enter(tenant.map_or(uuid::Uuid::nil(), |t| t.0))?;
+        let clock = known.standing.clock;
 
         let compiled = known.service.as_ref().map(|service| self.specs.of(service)).transpose()?;
         let (digest, person) = self.digest(asked, tenant, compiled.as_deref()).await?;
@@ -137,10 +151,11 @@ impl Api {
                 self.refusals.refused(&principal);
                 return Err(refusals::problem(&Refusal::KeyReused));
             }
-            return Ok(Admitted::Before(Box::new(row), permit));
+            return Ok(Admission { admitted: Admitted::Before(Box::new(row)), clock, permit });
         }
         self.check(tenant, Subjects { person, intent: Some(id.0) }, &mut command, compiled.as_deref(), known.spec.as_ref()).await?;
-        Ok(Admitted::Ready(Box::new(self.record(asked, tenant, id, digest, command)), permit))
+        let record = self.record(asked, tenant, id, digest, command);
+        Ok(Admission { admitted: Admitted::Ready(Box::new(record)), clock, permit })
     }
 
     async fn look(

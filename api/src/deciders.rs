@@ -1,15 +1,10 @@
 //! The way to the deciders: commands over the journal, advice over HTTP.
 
-use domain::{id::TenantId, refusal::Refusal};
+use domain::id::TenantId;
 use futures::future::BoxFuture;
 use journal::caller::{Caller, NotSent, Outcome};
 use reqwest::Client;
-use schemas::{
-    command::CommandRecord,
-    event::WireEvent,
-    record::{Origin, Position},
-};
-use serde::Deserialize;
+use schemas::{advice::Advice, command::CommandRecord, record::Origin};
 use std::time::Duration;
 
 /// Sends commands and hands out their outcomes: [`Caller`] in production, a few lines in tests.
@@ -37,7 +32,7 @@ pub struct OnJournal {
 
 impl Deciders for OnJournal {
     fn partition_of(&self, tenant: Option<TenantId>) -> u32 {
-        tenant.map_or(self.journal.platform(), |tenant| self.journal.partition_of(tenant.0))
+        self.journal.partition_of(tenant)
     }
 
     fn pressure(&self, partition: u32) -> Result<(), NotSent> {
@@ -48,25 +43,6 @@ impl Deciders for OnJournal {
         let awaiting = self.caller.call(Origin::Commands, record);
         Box::pin(awaiting.outcome())
     }
-}
-
-/// What a decider says that would become of a command.
-#[derive(Debug, Clone, Deserialize)]
-pub struct Advice {
-    /// The position of the command's chain at which it was considered.
-    pub position: Position,
-    /// What would happen.
-    pub outcome: Advised,
-}
-
-/// The outcome that a decider foresees: `{"events": [...]}` or `{"refusal": {...}}`.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Advised {
-    /// These events would be recorded.
-    Events(Vec<WireEvent>),
-    /// It would be refused.
-    Refusal(Refusal),
 }
 
 /// No decider gave advice.

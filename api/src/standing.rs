@@ -13,6 +13,7 @@ use domain::{
     id::{CellId, TenantId},
     people::{Grant, Permission, Principal, allows, permits},
     refusal::Refusal,
+    tenant::Clock,
 };
 use projections::snapshot::{ReadError, Snapshot};
 use std::{collections::BTreeSet, sync::Arc};
@@ -29,6 +30,8 @@ pub struct Standing {
     pub grants: BTreeSet<Grant>,
     /// Whether they run the platform.
     pub operator: bool,
+    /// By which clock the tenant's events happen.
+    pub clock: Clock,
 }
 
 /// What somebody may see of something that is spread over cells.
@@ -97,7 +100,7 @@ impl Api {
         let grants = async {
             match tenant {
                 Some(tenant) => snapshot.grants(tenant, &principal).await,
-                None => Ok(BTreeSet::new()),
+                None => Ok(Default::default()),
             }
         };
         let operator = async {
@@ -107,8 +110,8 @@ impl Api {
             }
         };
         // Both questions go out at once.
-        let (grants, operator) = futures::try_join!(grants, operator)?;
-        Ok(Standing { grants, operator })
+        let ((grants, clock), operator) = futures::try_join!(grants, operator)?;
+        Ok(Standing { grants, operator, clock })
     }
 
     /// Turns a stranger away, and counts it.
@@ -133,7 +136,11 @@ mod tests {
     use uuid::Uuid;
 
     fn in_cell(role: Role, cell: u128) -> Standing {
-        Standing { grants: BTreeSet::from([Grant { role, cell: Some(CellId(Uuid::from_u128(cell))) }]), operator: false }
+        Standing {
+            grants: BTreeSet::from([Grant { role, cell: Some(CellId(Uuid::from_u128(cell))) }]),
+            operator: false,
+            clock: Clock::Journal,
+        }
     }
 
     #[test]
@@ -151,7 +158,11 @@ mod tests {
 
     #[test]
     fn who_sees_nothing_of_a_sort_is_told_so_whether_it_is_there_or_not() {
-        let billing = Standing { grants: BTreeSet::from([Grant { role: Role::TenantBillingAdmin, cell: None }]), operator: false };
+        let billing = Standing {
+            grants: BTreeSet::from([Grant { role: Role::TenantBillingAdmin, cell: None }]),
+            operator: false,
+            clock: Clock::Journal,
+        };
         for found in [Some("there"), None] {
             assert_eq!(billing.see(Permission::ReadResources, found, |_| None).unwrap_err().kind(), ProblemType::Forbidden);
         }
@@ -159,7 +170,7 @@ mod tests {
 
     #[test]
     fn who_runs_the_platform_sees_everything_but_money() {
-        let operator = Standing { grants: BTreeSet::new(), operator: true };
+        let operator = Standing { grants: BTreeSet::new(), operator: true, clock: Clock::Journal };
         assert_eq!(operator.visible(Permission::ReadResources).unwrap(), Visible::All);
         assert!(operator.visible(Permission::ReadBilling).is_err() && !operator.may(Permission::OperateResources, None));
     }

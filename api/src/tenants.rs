@@ -6,7 +6,7 @@
 use crate::{
     answer::TenantAnswer,
     asked::Asked,
-    command::{Admitted, Decided, UnderWay, decode, under_way},
+    command::{Admission, Admitted, Decided, UnderWay, decode, under_way},
     position::page::PageKey,
     problem::{
         Problem, ProblemType,
@@ -181,14 +181,12 @@ pub async fn open(State(api): State<Api>, asked: Asked, body: JsonBody<NewTenant
     let command = Command::ReserveTenant { reference, name, administrator, clock, labels, limits, cell_default };
     let (tenant, opening) = (TenantId::from(id), id.derive("open"));
     let later = || Ok(under_way(&asked, Some(tenant), opening));
-    let (reserved, record, _permit) = match api.admit(&asked, None, id, command).await? {
-        Admitted::Before(row, permit) => {
-            let digest = row.digest;
-            (Decided { position: row.position, events: decode(&row.events)? }, digest, permit)
-        }
-        Admitted::Ready(record, _permit) if asked.validate_only => return api.advise(&record).await,
-        Admitted::Ready(record, permit) => match api.send(&asked, &record).await? {
-            Some(decided) => (decided, record.digest, permit),
+    let Admission { admitted, permit: _permit, .. } = api.admit(&asked, None, id, command).await?;
+    let (reserved, record) = match admitted {
+        Admitted::Before(row) => (Decided { position: row.position, events: decode(&row.events)? }, row.digest),
+        Admitted::Ready(record) if asked.validate_only => return api.advise(&record).await,
+        Admitted::Ready(record) => match api.send(&asked, &record).await? {
+            Some(decided) => (decided, record.digest),
             None => return later(),
         },
     };

@@ -1,7 +1,7 @@
 //! Reads: one consistent view, authorised in the same snapshot as its rows, which says the position that it shows.
 
 use crate::{
-    answer::{POSITION, entity_tag, header},
+    answer::{POSITION, by_clock, entity_tag, header},
     asked::at_least,
     auth::{Authenticator, Caller},
     limits::Permit,
@@ -176,7 +176,7 @@ impl View {
     /// The answer with one thing; `generation` is its entity tag.
     pub fn one(&self, what: impl Serialize, generation: Option<u64>) -> Response {
         let position = self.token();
-        let mut response = shown(&position, Json(At { what, position: position.clone() }).into_response());
+        let mut response = self.shown(&position, Json(At { what, position: position.clone() }).into_response());
         if let Some(generation) = generation {
             response.headers_mut().insert(ETAG, entity_tag(generation));
         }
@@ -211,7 +211,15 @@ impl View {
         let next = last.map(|last| self.tokens.issue_page(walk(&self.caller, list), &last));
         let position = self.token();
         let page = Page { items: rows.into_iter().filter_map(shape).collect(), next, position: position.clone() };
-        Ok(shown(&position, Json(page).into_response()))
+        Ok(self.shown(&position, Json(page).into_response()))
+    }
+
+    fn shown(&self, position: &str, mut response: Response) -> Response {
+        let headers = response.headers_mut();
+        headers.insert(POSITION, header(position));
+        // What is shown depends on the caller's roles at this moment.
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        by_clock(self.standing.clock, response)
     }
 }
 
@@ -224,12 +232,4 @@ fn limit(wanted: Option<u32>) -> Result<u32, Problem> {
         limit @ 1..=GREATEST_LIMIT => Ok(limit),
         _ => Err(Problem::new(ProblemType::InvalidParameter).detail(format!("limit is 1 to {GREATEST_LIMIT}.")).with("parameter", "limit")),
     }
-}
-
-fn shown(position: &str, mut response: Response) -> Response {
-    let headers = response.headers_mut();
-    headers.insert(POSITION, header(position));
-    // What is shown depends on the caller's roles at this moment.
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    response
 }

@@ -126,11 +126,6 @@ impl Caller {
         Ok(Self { journal, commands, reports, shared, thread: Some(thread) })
     }
 
-    /// The partition of a command: its tenant's, or the platform's.
-    pub fn partition_of(&self, record: &CommandRecord) -> u32 {
-        record.tenant.map_or(self.journal.platform(), |t| self.journal.partition_of(t.0))
-    }
-
     /// Refuses while a partition has too much to decide, or does not answer.
     pub fn pressure(&self, partition: u32) -> Result<(), NotSent> {
         let mut state = self.shared.lock();
@@ -146,7 +141,7 @@ impl Caller {
 
     /// Sends a command and waits for its outcome. The request id must be of this attempt alone.
     pub fn call(&self, origin: Origin, record: &CommandRecord) -> Awaiting {
-        let partition = self.partition_of(record);
+        let partition = self.journal.partition_of(record.tenant);
         let (answer, receiver) = oneshot::channel();
         {
             let mut state = self.shared.lock();

@@ -1,12 +1,9 @@
 //! Which journal, and which of its topics and partitions.
 
+use domain::id::TenantId;
 use schemas::record::{Genesis, Origin};
 use serde::{Deserialize, Serialize};
-use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
-
-/// Number of slices that tenants are dealt into before slices are dealt to partitions.
-const SLICES: u64 = 1024;
 
 /// A journal's identity: what PostgreSQL remembers and every chain names in its genesis.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -53,13 +50,9 @@ impl Journal {
         self.partitions + 1
     }
 
-    /// The partition of a tenant: slice * partitions / 1024, where the slice is the first 8 bytes of SHA-256 of the id's 16 bytes, as a
-    /// big-endian number, modulo 1024. The partitioner of a Kafka client is never asked.
-    pub fn partition_of(&self, tenant: Uuid) -> u32 {
-        let hash: [u8; 32] = Sha256::digest(tenant.as_bytes()).into();
-        let first = u64::from_be_bytes(hash[..8].try_into().expect("8 of 32 bytes"));
-        let slice = first % SLICES;
-        u32::try_from(slice * u64::from(self.partitions) / SLICES).expect("less than the number of partitions")
+    /// The partition of a tenant's chain ([`TenantId::partition`]), or of the platform's own. The partitioner of a Kafka client is never asked.
+    pub fn partition_of(&self, tenant: Option<TenantId>) -> u32 {
+        tenant.map_or(self.platform(), |tenant| tenant.partition(self.partitions))
     }
 
     /// Where the chain of a partition of a journal's first generation begins.
@@ -76,12 +69,16 @@ mod tests {
         Journal { id: Uuid::nil(), generation: 7, partitions }
     }
 
+    fn tenant_of(number: u128) -> Option<TenantId> {
+        Some(TenantId(Uuid::from_u128(number)))
+    }
+
     #[test]
     fn a_tenant_stays_in_the_partition_where_its_history_lies() {
         // Worked out apart from this program: tenant, its partition of 64, its partition of 8.
         for (tenant, of_64, of_8) in [(1, 55, 6), (2, 26, 3), (3, 50, 6), (0xdead_beef, 5, 0)] {
-            assert_eq!(journal(64).partition_of(Uuid::from_u128(tenant)), of_64, "{tenant}");
-            assert_eq!(journal(8).partition_of(Uuid::from_u128(tenant)), of_8, "{tenant}");
+            assert_eq!(journal(64).partition_of(tenant_of(tenant)), of_64, "{tenant}");
+            assert_eq!(journal(8).partition_of(tenant_of(tenant)), of_8, "{tenant}");
         }
     }
 
@@ -90,7 +87,7 @@ mod tests {
         for partitions in [1, 4, 64, 1_000, 1_024] {
             let mut tenants = vec![0; partitions as usize + 1];
             for tenant in 0..20_000 {
-                tenants[journal(partitions).partition_of(Uuid::from_u128(tenant)) as usize] += 1;
+                tenants[journal(partitions).partition_of(tenant_of(tenant)) as usize] += 1;
             }
             let platform = tenants.pop();
             assert_eq!(platform, Some(0), "{partitions}");

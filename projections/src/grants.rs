@@ -8,12 +8,13 @@ use crate::{
     commit::Applied,
     model::{ApplyError, Effects, On, ReadModel, Table},
     snapshot::{ReadError, Snapshot},
+    tenants::variant,
 };
 use domain::{
     event::Event,
     id::TenantId,
     people::{Grant, Principal, Role},
-    tenant::{MemberEvent, TenantEvent},
+    tenant::{Clock, MemberEvent, TenantEvent},
 };
 use futures::future::BoxFuture;
 use std::collections::{BTreeMap, BTreeSet};
@@ -175,16 +176,18 @@ pub struct MemberRow {
 }
 
 impl Snapshot {
-    /// What a principal holds in a tenant; empty for a stranger.
+    /// What a principal holds in a tenant, empty for a stranger, and by which clock the tenant's events happen.
     ///
     /// # Errors
     ///
     /// When PostgreSQL does not answer.
-    pub async fn grants(&self, tenant: TenantId, principal: &Principal) -> Result<BTreeSet<Grant>, ReadError> {
+    pub async fn grants(&self, tenant: TenantId, principal: &Principal) -> Result<(BTreeSet<Grant>, Clock), ReadError> {
         let (issuer, subject) = (text(&principal.issuer), text(&principal.subject));
-        let sql = "SELECT roles FROM {grants} WHERE tenant = $1 AND issuer = $2 AND subject = $3";
-        let row = self.query_opt(sql, &[&tenant.0, &issuer, &subject]).await?;
-        Ok(row.map(|row| row.try_get(0)).transpose()?.map_or_else(BTreeSet::new, |Json(roles)| roles))
+        let sql = "SELECT g.roles, t.clock FROM {tenants} t
+             LEFT JOIN {grants} g ON g.tenant = t.id AND g.issuer = $2 AND g.subject = $3 WHERE t.id = $1";
+        let Some(row) = self.query_opt(sql, &[&tenant.0, &issuer, &subject]).await? else { return Ok(Default::default()) };
+        let roles: Option<Json<BTreeSet<Grant>>> = row.try_get(0)?;
+        Ok((roles.map_or_else(BTreeSet::new, |Json(roles)| roles), variant("clock", row.try_get(1)?)?))
     }
 
     /// What a principal holds in all tenants, by tenant.

@@ -8,6 +8,7 @@ use crate::{
     columns::time,
     resources::{COLUMNS, ResourceRow, read},
     snapshot::{ReadError, Snapshot, value},
+    tenants::variant,
 };
 use domain::{
     Timestamp,
@@ -112,10 +113,8 @@ impl Snapshot {
         let rows = self.query(&sql, &[&place, &deadline, &partition, &id, &free.worker, &time(free.since), &i64::from(limit)]).await?;
         let mut found = Vec::with_capacity(rows.len());
         for row in &rows {
-            let clock = match row.try_get(17)? {
-                Some("effective") => Clock::Effective,
-                _ => Clock::Journal,
-            };
+            let clock: Option<&str> = row.try_get(17)?;
+            let clock = clock.map_or(Ok(Clock::Journal), |clock| variant("clock", clock))?;
             found.push(WorkRow { resource: read(row)?, clock, named: BTreeMap::new() });
         }
         self.fill_in_named(&mut found).await?;
@@ -193,6 +192,17 @@ impl Snapshot {
             })
         };
         rows.iter().map(read).collect()
+    }
+
+    /// What is known of these ids, alive or gone, whoever's they are.
+    ///
+    /// # Errors
+    ///
+    /// When PostgreSQL does not answer.
+    pub async fn known(&self, ids: &[ResourceId]) -> Result<Vec<ResourceRow>, ReadError> {
+        let ids: Vec<Uuid> = ids.iter().map(|id| id.0).collect();
+        let sql = format!("SELECT {COLUMNS} FROM {{resources}} r WHERE r.id = ANY ($1)");
+        self.query(&sql, &[&ids]).await?.iter().map(read).collect()
     }
 
     /// Resources of a tenant that can be deleted now, with their generation: not being deleted yet, not attached and named by none.

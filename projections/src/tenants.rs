@@ -354,7 +354,8 @@ fn word<T: Serialize>(variant: &T) -> String {
     }
 }
 
-fn variant<T: DeserializeOwned>(column: &'static str, word: &str) -> Result<T, ReadError> {
+/// The unit variant that [`word`] wrote.
+pub(crate) fn variant<T: DeserializeOwned>(column: &'static str, word: &str) -> Result<T, ReadError> {
     value(column, serde_json::from_value(Value::String(word.to_owned())))
 }
 

@@ -11,6 +11,7 @@ use std::{
     net::TcpListener,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
+    sync::atomic::{AtomicU16, Ordering},
     time::{Duration, Instant},
 };
 
@@ -40,7 +41,7 @@ struct Role {
     arguments: Vec<String>,
 }
 
-const WRAPPER: &str = r#""$@" </dev/null >>"$LOG" 2>&1 & echo $!; cat >/dev/null; kill -KILL $!"#;
+const WRAPPER: &str = r#""$@" </dev/null >>"$LOG" 2>&1 & echo $!; cat >/dev/null; kill -KILL $! 2>/dev/null"#;
 
 impl Platform {
     /// Starts everything and opens the demo cloud.
@@ -256,9 +257,14 @@ fn binary(name: &str) -> PathBuf {
     path
 }
 
+/// Ports that are free, and that neither the kernel gives to an outgoing connection nor `dev/servers` to a server.
 fn free_ports<const N: usize>() -> [u16; N] {
-    let listeners: [TcpListener; N] = std::array::from_fn(|_| TcpListener::bind("127.0.0.1:0").expect("a free port"));
-    listeners.map(|l| l.local_addr().expect("a bound socket has an address").port())
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let first = (std::process::id() % 8_000) as u16;
+    std::array::from_fn(|_| {
+        let mut ports = std::iter::repeat_with(|| 22_000 + first.wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed)) % 8_000).take(8_000);
+        ports.find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok()).expect("a free port between 22000 and 29999")
+    })
 }
 
 fn configuration(state: &Path, kafka: &Kafka, postgres: &Postgres, secured: bool, ports: [u16; 4]) -> String {

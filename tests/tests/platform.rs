@@ -1,6 +1,7 @@
 //! The whole platform, as its users meet it.
 
 use anyhow::Context;
+use chrono::Utc;
 use futures::future::join_all;
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use reqwest::{Method, StatusCode};
@@ -14,7 +15,7 @@ use std::{
     time::{Duration, Instant},
 };
 use tests::platform::{Platform, server};
-use workers::provider::{Admin, Filter};
+use workers::provider::{Admin, Client, Filter, NewObject, Provider};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_same_create_five_times_through_two_apis_makes_one_server_and_five_equal_answers() -> anyhow::Result<()> {
@@ -93,6 +94,58 @@ async fn a_server_that_vanishes_at_the_provider_is_shown_as_lost_and_can_be_dele
     assert!(delete.status.is_success(), "{delete:?}");
     let free = |a: &tests::platform::Answer| used(&a.body, "servers") == Some(0);
     platform.eventually("ada", &format!("/v1/tenants/{tenant}/quota"), "the quota is free", free).await?;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_exists_at_the_provider_beside_what_is_on_the_log_is_removed() -> anyhow::Result<()> {
+    // given a server that lives, one that is deleted, and the provider's account of both
+    let platform = Platform::start().await?;
+    let (tenant, cell) = platform.demo().await?;
+    let path = format!("/v1/tenants/{tenant}/resources");
+    let admin = Admin::new(&platform.provider)?;
+    let mut made = Vec::new();
+    for name in ["lives", "goes"] {
+        let created = platform.call(0, "ben", Method::POST, &path, Some(name), server(&cell, name)).await?;
+        let id = created.body["id"].as_str().context("an id")?.to_owned();
+        let active = |a: &tests::platform::Answer| a.body["phase"] == "active";
+        platform.eventually("ben", &format!("{path}/{id}"), "the server is active", active).await?;
+        made.push(admin.objects(&Filter::by_tag("resource", &id)).await?.remove(0));
+    }
+    let [lives, goes] = <[_; 2]>::try_from(made).map_err(|_| anyhow::anyhow!("two machines"))?;
+    let gone = &goes.tags["resource"];
+    platform.call(0, "ben", Method::DELETE, &format!("{path}/{gone}"), Some("delete"), Value::Null).await?;
+    let absent = |a: &tests::platform::Answer| a.body["phase"] == "deleted";
+    platform.eventually("ben", &format!("{path}/{gone}"), "the server is deleted", absent).await?;
+
+    // when a second machine of each name turns up, and one that Cirrus never heard of
+    let provider = Client::new(&platform.provider, "somebody", Duration::from_secs(1))?;
+    let mut stranger = lives.clone();
+    stranger.name = format!("cirrus-{}", uuid::Uuid::new_v4());
+    let mut copies = Vec::new();
+    for of in [&lives, &goes, &stranger] {
+        let copy =
+            NewObject { project: of.project.clone(), name: of.name.clone(), properties: of.properties.clone(), tags: of.tags.clone() };
+        let made = provider.create(&of.zone, &of.kind, copy, Utc::now() + Duration::from_secs(30)).await;
+        copies.push(made.done().context("the provider makes it")?.id);
+    }
+
+    // then the twin and the orphan are removed, and nothing else
+    let deadline = Instant::now() + tests::platform::DEADLINE;
+    let expected = BTreeSet::from([lives.id.clone(), copies[2].clone()]);
+    loop {
+        let there: BTreeSet<String> = admin.objects(&Filter::default()).await?.into_iter().map(|object| object.id).collect();
+        if there == expected {
+            break;
+        }
+        anyhow::ensure!(Instant::now() < deadline, "{there:?} exist, not {expected:?}{}", platform.logs());
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    // and the log tells why
+    let story = platform.replay(&["show", gone])?;
+    assert!(story.contains("resource.remains_found") && story.contains("resource.remains_removed"), "{story}");
+    let story = platform.replay(&["show", &lives.tags["resource"]])?;
+    assert!(story.contains(&copies[0]), "{story}");
     Ok(())
 }
 

@@ -225,7 +225,7 @@ async fn a_record_that_is_no_command_gets_its_commit_and_the_next_command_its_an
     let cloud = Cloud::new(4);
     let _decider = cloud.decider();
     let tenant = cloud.opened().await;
-    let partition = cloud.journal.partition_of(tenant.0);
+    let partition = cloud.journal.partition_of(Some(tenant));
     let sender = journal::log::Log::open_sender(&cloud.commands).unwrap();
     for poison in [&b"not json"[..], b"", b"{}", b"\xff\xfe", b"[[[[[["] {
         sender.send(partition, None, Utc::now().timestamp_millis(), poison, Box::new(|_| {}));

@@ -84,7 +84,13 @@ impl Tenant {
     /// What is reported for a step that is not open: kept as a note; and if it says that something exists of what is gone or was never made,
     /// that is removed.
     fn decide_late(&self, id: ResourceId, resource: Option<&Resource>, request: &Request, facts: Facts<'_>) -> Result<Vec<E>, Refusal> {
-        let note = |intent: IntentId| E::ObservedLate { intent, observed: request.command.kind().to_owned() };
+        let note = |intent: IntentId| E::ObservedLate {
+            intent,
+            observed: match &request.command {
+                Command::ReportDone { external: Some(external), .. } => format!("report_done {}", shortened(external)),
+                other => other.kind().to_owned(),
+            },
+        };
         let gone = resource.is_none() && !self.remains.contains_key(&id);
         let failed = |made_by: IntentId| resource.is_some_and(|r| r.phase == Phase::Failed && r.made_by == made_by);
         match &request.command {

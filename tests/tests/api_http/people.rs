@@ -74,7 +74,7 @@ fn a_stranger_writes_nothing_and_is_slowed_down() {
             }
         }
         assert!(slowed);
-        let partition = cloud().journal.partition_of(acme.tenant.parse().unwrap());
+        let partition = cloud().journal.partition_of(Some(acme.tenant.parse().unwrap()));
         assert!(!crate::promises::everything_on(&cloud().journal.commands(), partition).contains(&stranger));
         cloud().get(&acme.admin, &acme.resources()).answer().await.ok();
     });

@@ -59,7 +59,7 @@ fn a_request_is_found_by_its_id_and_its_trace_on_the_journal() {
         let ordered = order.fresh().answer().await.ok();
 
         assert_eq!(ordered.header("x-request-id"), id);
-        let partition = cloud().journal.partition_of(acme.tenant.parse().unwrap());
+        let partition = cloud().journal.partition_of(Some(acme.tenant.parse().unwrap()));
         let journal = everything_on(&cloud().journal.events(), partition);
         assert!(journal.contains(&format!("\"request\":\"{id}.")) && journal.contains(trace));
         let missing = cloud().get(&acme.admin, "/v1/nowhere").header("X-Request-Id", id).answer().await;

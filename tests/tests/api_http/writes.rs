@@ -245,7 +245,11 @@ fn a_time_can_be_given_only_to_a_tenant_with_the_effective_clock() {
         let body = json!({ "reference": cloud().unique("past"), "name": "Past", "clock": "effective",
             "administrator": { "issuer": "https://id.test", "subject": admin }, "limits": { "networks": "unlimited" } });
         let past = cloud().post(OPERATOR, "/v1/tenants", body).fresh().answer().await.ok();
-        let ordered = order(&admin, &format!("{}/resources", past.header("location"))).await.ok();
+        let resources = format!("{}/resources", past.header("location"));
+        let ordered = order(&admin, &resources).await.ok();
         assert_eq!(ordered.body["at"], at);
+        // Whoever reads an answer of such a tenant sees that its times are not the journal's.
+        let listed = cloud().get(&admin, &resources).at_least(&ordered).answer().await.ok();
+        assert_eq!((ordered.header("cirrus-clock"), listed.header("cirrus-clock")), ("effective", "effective"));
     });
 }

@@ -243,7 +243,7 @@ impl Cloud {
         command: Command,
     ) -> Answer {
         self.now += Duration::from_secs(1);
-        let partition = tenant.map_or(self.journal.platform(), |tenant| self.partition_of(tenant));
+        let partition = self.journal.partition_of(tenant);
         let kind = command.kind().to_owned();
         let digest = Digest::of(&serde_json::to_vec(&command).unwrap());
         let fingerprint = schemas::command::fingerprint(&digest);

@@ -369,8 +369,8 @@ async fn a_role_is_held_from_its_grant_to_its_revocation_and_nowhere_else() {
     cloud.ask(tenant, Command::RevokeRole { principal: person("vera"), grant: viewer });
     let shows = shown(&cloud).await;
     let snapshot = shows.snapshot().await;
-    assert_eq!(snapshot.grants(tenant, &person("ulf")).await.unwrap(), BTreeSet::from([user]));
-    assert_eq!(snapshot.grants(other, &person("ulf")).await.unwrap(), BTreeSet::new());
+    assert_eq!(snapshot.grants(tenant, &person("ulf")).await.unwrap(), (BTreeSet::from([user]), Clock::Journal));
+    assert_eq!(snapshot.grants(other, &person("ulf")).await.unwrap().0, BTreeSet::new());
     let top = BTreeSet::from([Grant { role: Role::TenantSuperAdministrator, cell: None }]);
     assert_eq!(snapshot.grants_anywhere(&person("olga")).await.unwrap(), BTreeMap::from([(tenant, top.clone()), (other, top)]));
     let first = snapshot.members(tenant, None, 1).await.unwrap();

@@ -10,48 +10,28 @@ use axum::{
     response::{IntoResponse, Response},
     routing::{get, post},
 };
-use domain::refusal::Refusal;
+use journal::topics::Journal;
 use schemas::{
+    advice::{Advice, Foreseen},
     command::{CommandRecord, MAX_COMMAND_BYTES},
     event::WireEvent,
     record::Position,
 };
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use std::sync::Arc;
-
-/// The answer to `POST /advice`, whose body is the command record.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Advised {
-    /// The position that the advice was given at.
-    pub position: Position,
-    /// What would happen.
-    pub outcome: Outlook,
-}
-
-/// What would happen.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Outlook {
-    /// These facts.
-    Events(Vec<WireEvent>),
-    /// A refusal.
-    Refusal(Refusal),
-}
 
 /// What a role shows of itself: its gauges and counters as Prometheus text.
 pub type Exposition = Arc<dyn Fn() -> String + Send + Sync>;
 
 struct Shared {
     decider: Decider,
-    generation: u32,
-    partition_of: Box<dyn Fn(&CommandRecord) -> u32 + Send + Sync>,
+    journal: Journal,
     exposition: Exposition,
 }
 
 /// The routes of a decider: `POST /advice`, `GET /healthz`, `GET /status`, `GET /metrics`.
-pub fn router(decider: Decider, journal: journal::topics::Journal, exposition: Exposition) -> Router {
-    let partition_of = move |record: &CommandRecord| record.tenant.map_or(journal.platform(), |t| journal.partition_of(t.0));
-    let shared = Shared { decider, generation: journal.generation, partition_of: Box::new(partition_of), exposition };
+pub fn router(decider: Decider, journal: Journal, exposition: Exposition) -> Router {
+    let shared = Shared { decider, journal, exposition };
     Router::new()
         .route("/advice", post(advise))
         .route("/healthz", get(healthz))
@@ -62,15 +42,15 @@ pub fn router(decider: Decider, journal: journal::topics::Journal, exposition: E
 }
 
 async fn advise(State(shared): State<Arc<Shared>>, Json(record): Json<CommandRecord>) -> Response {
-    let partition = (shared.partition_of)(&record);
+    let partition = shared.journal.partition_of(record.tenant);
     let Some((outcome, seq)) = shared.decider.advise(record.to_request()).await else {
         return (StatusCode::SERVICE_UNAVAILABLE, [("retry-after", "1")]).into_response();
     };
     let outcome = match outcome {
-        Ok(events) => Outlook::Events(events.iter().map(WireEvent::of).collect()),
-        Err(refusal) => Outlook::Refusal(refusal),
+        Ok(events) => Foreseen::Events(events.iter().map(WireEvent::of).collect()),
+        Err(refusal) => Foreseen::Refusal(refusal),
     };
-    Json(Advised { position: Position { generation: shared.generation, partition, seq }, outcome }).into_response()
+    Json(Advice { position: Position { generation: shared.journal.generation, partition, seq }, outcome }).into_response()
 }
 
 async fn healthz(State(shared): State<Arc<Shared>>) -> StatusCode {

@@ -9,7 +9,7 @@ use super::{
     snapshot::Snapshots,
 };
 use chrono::{DateTime, TimeDelta, Utc};
-use domain::{command::Request, event::Event, id::TenantId, partition::Partition, platform::Platform, refusal::Refusal, tenant::Facts};
+use domain::{command::Request, event::Event, partition::Partition, platform::Platform, refusal::Refusal, tenant::Facts};
 use journal::{
     follower::NotThisChain,
     log::{Arrival, ReadFrom, Source, What},
@@ -242,9 +242,15 @@ impl Engine {
     }
 
     /// What a command would lead to now, without asking for it: advice, with the seq it was given at.
-    pub fn advise(&self, partition: u32, request: &Request, now: DateTime<Utc>) -> Option<(Result<Vec<Event>, Refusal>, u64)> {
+    pub fn advise(&self, request: &Request, now: DateTime<Utc>) -> Option<(Result<Vec<Event>, Refusal>, u64)> {
+        let partition = self.journal.partition_of(request.tenant);
         let chain = self.chains.get(partition as usize).filter(|c| c.halted.is_none())?;
-        let facts = Facts { now: chain.writer.time(now), platform: self.platform(), stale: self.is_stale(now), tombstones: chain.tombstones.as_ref() };
+        let facts = Facts {
+            now: chain.writer.time(now),
+            platform: self.platform(),
+            stale: self.is_stale(now),
+            tombstones: chain.tombstones.as_ref(),
+        };
         let advice = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
             chain.state().decide(request, domain::command::Origin::Commands, facts)
         }));
@@ -255,11 +261,6 @@ impl Engine {
     pub fn snapshot(&self, partition: u32) -> Option<(StoredWriter, Partition)> {
         let chain = self.chains.get(partition as usize).filter(|c| c.halted.is_none())?;
         Some((chain.writer.stored(), chain.observed.clone()))
-    }
-
-    /// The partition of a tenant, or the platform's.
-    pub fn home(&self, tenant: Option<TenantId>) -> u32 {
-        tenant.map_or(self.journal.platform(), |t| self.journal.partition_of(t.0))
     }
 
     /// Figures for people.
@@ -427,9 +428,8 @@ impl Engine {
         };
         let time = chain.writer.time(now);
         let facts = Facts { now: time, platform: &platform, stale, tombstones: chain.tombstones.as_ref() };
-        let home = |tenant: Option<TenantId>| tenant.map_or(journal.platform(), |t| journal.partition_of(t.0));
         let place = Place {
-            is_home: waiting.content.as_ref().is_ok_and(|c| home(c.tenant) == partition),
+            is_home: waiting.content.as_ref().is_ok_and(|c| journal.partition_of(c.tenant) == partition),
             topic: origin,
             generation: journal.generation,
             seq,

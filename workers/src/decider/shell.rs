@@ -226,9 +226,8 @@ impl Running {
             }
             self.engine.turn(now, &mut rng, &mut effects);
             while let Ok((request, answer)) = self.asked.try_recv() {
-                let partition = self.engine.home(request.tenant);
                 // Whoever asked may be gone.
-                drop(answer.send(self.engine.advise(partition, &request, now)));
+                drop(answer.send(self.engine.advise(&request, now)));
             }
             if told.elapsed() >= Duration::from_millis(500) {
                 told = Instant::now();

@@ -107,6 +107,11 @@ pub fn provider_name(made_by: IntentId) -> String {
     format!("cirrus-{made_by}")
 }
 
+/// The resource that an object of this name was made for: what a create makes has the id of its intent. None when it was not made here.
+pub fn resource_named(name: &str) -> Option<ResourceId> {
+    name.strip_prefix("cirrus-")?.parse().ok()
+}
+
 /// Plans the next thing to do for a step. `settle` is how long an effect may stay invisible after a call has ended.
 pub fn plan(job: &Job, seen: &Seen, now: DateTime<Utc>, worker: &str, settle: TimeDelta) -> Next {
     let clear_at = job.pending.as_ref().map(|p| p.call_deadline + settle).filter(|at| *at > now);
