@@ -7,7 +7,8 @@
 //! - [`chain`]: one partition of it: the writer, the observed state, the speculative state, and the commands that wait.
 //! - [`decision`]: one command record against one state, whatever it holds: a draft comes out, never a panic.
 //! - [`snapshot`]: what saves folding everything at each start; a cache.
-//! - [`shell`]: the thread that feeds the engine from Kafka and carries out its effects.
+//! - [`turning`]: a process without its thread: feeds the engine from the topics and carries out its effects.
+//! - [`shell`]: the thread that turns it.
 
 pub mod advice;
 pub mod chain;
@@ -15,3 +16,4 @@ pub mod decision;
 pub mod engine;
 pub mod shell;
 pub mod snapshot;
+pub mod turning;
