@@ -39,6 +39,11 @@ impl DeciderHost {
         self.told.push(Change::Assigned((0..JOURNAL.all_partitions()).collect()));
     }
 
+    /// Its clock is right again, without a restart.
+    pub fn correct_clock(&mut self) {
+        self.skew = TimeDelta::zero();
+    }
+
     /// One turn with what it happens to have read.
     pub fn turn(&mut self, now: DateTime<Utc>, slow: bool) {
         let (read, taken) = if slow { (self.random.random_range(0..8), self.random.random_range(0..16)) } else { (1_000, 1_000) };

@@ -309,7 +309,10 @@ impl World {
         self.down_until.clear();
         for decider in &mut self.deciders {
             match decider {
-                Ok(decider) => decider.paused_until = now,
+                Ok(decider) => {
+                    decider.paused_until = now;
+                    decider.correct_clock();
+                }
                 Err(at) => *at = now,
             }
         }
