@@ -158,7 +158,10 @@ impl Round<'_> {
                 job.pending = Some(Pending { worker: self.worker.to_owned(), epoch, call_deadline });
                 Ok(())
             }
-            Reported::Refused(Refusal::StepTaken { until }, _) => Err(Ended::Again { at: until, failed: None }),
+            // One that has passed already was not known here: the inbox will show it in a moment.
+            Reported::Refused(Refusal::StepTaken { until }, _) => {
+                Err(Ended::Again { at: until.max(now + TimeDelta::seconds(1)), failed: None })
+            }
             Reported::Refused(_, seq) => Err(Ended::Over(seq)),
             Reported::Unknown => Err(self.again(TimeDelta::seconds(1), None)),
         }
