@@ -33,15 +33,30 @@ pub struct Far {
     ways: Arc<Mutex<Ways>>,
 }
 
+/// A call as the history tells it.
+fn line(caller: &str, request: &Request, outcome: &Outcome<Value>) -> String {
+    let about = match request {
+        Request::Create { new, .. } => new.name.clone(),
+        Request::List { filter, .. } => filter.name.clone().unwrap_or_default(),
+        other => other.address().map_or_else(String::new, |address| address.id.clone()),
+    };
+    let came = match outcome {
+        Outcome::Done(body) => body.to_string(),
+        other => format!("{other:?}"),
+    };
+    format!("the provider is asked by {caller} to {} {about}: {came}", request.verb().as_str())
+}
+
 struct Ways {
     under_way: BTreeMap<(DateTime<Utc>, u64), Leg>,
     calls: u64,
+    told: Vec<String>,
     slow: bool,
     random: StdRng,
 }
 
 enum Leg {
-    There(MemoryProvider, Request, DateTime<Utc>, oneshot::Sender<Outcome<Value>>),
+    There(String, MemoryProvider, Request, DateTime<Utc>, oneshot::Sender<Outcome<Value>>),
     Back(Outcome<Value>, oneshot::Sender<Outcome<Value>>),
 }
 
@@ -50,7 +65,7 @@ impl Far {
         let cloud = Cloud::new(Latencies::of_csv(LATENCIES, 1.0).unwrap());
         let cloud = MemoryProvider::new(cloud, seed, time.now()).with_settle_time(SETTLE);
         let random = StdRng::seed_from_u64(seed + 1);
-        let ways = Ways { under_way: BTreeMap::new(), calls: 0, slow: true, random };
+        let ways = Ways { under_way: BTreeMap::new(), calls: 0, told: Vec::new(), slow: true, random };
         Self { cloud, time: time.clone(), ways: Arc::new(Mutex::new(ways)) }
     }
 
@@ -61,11 +76,11 @@ impl Far {
 
     /// Whoever is called so gets to the cloud this way.
     pub fn from(&self, caller: &str, environment: &Arc<Local>) -> Caller {
-        Caller { far: self.clone(), cloud: self.cloud.as_caller(caller), environment: Arc::clone(environment) }
+        Caller { name: caller.to_owned(), far: self.clone(), cloud: self.cloud.as_caller(caller), environment: Arc::clone(environment) }
     }
 
-    /// Lets everything arrive that is due.
-    pub fn advance(&self) {
+    /// Lets everything arrive that is due, and tells it.
+    pub fn advance(&self, told: &mut Vec<String>) {
         let now = self.time.now();
         loop {
             let Some(((at, _), leg)) = ({
@@ -76,10 +91,12 @@ impl Far {
                 break;
             };
             match leg {
-                Leg::There(cloud, request, deadline, answer) => {
+                Leg::There(caller, cloud, request, deadline, answer) => {
                     cloud.advance_to(at);
-                    let outcome = Transport::send(&cloud, request, deadline).now_or_never().expect("a cloud in memory answers at once");
+                    let sent = Transport::send(&cloud, request.clone(), deadline);
+                    let outcome = sent.now_or_never().expect("a cloud in memory answers at once");
                     let mut ways = self.ways.lock().unwrap();
+                    ways.told.push(line(&caller, &request, &outcome));
                     let back = at + ways.delay();
                     ways.start(back, Leg::Back(outcome, answer));
                 }
@@ -88,6 +105,7 @@ impl Far {
             }
         }
         self.cloud.advance_to(now);
+        told.append(&mut self.ways.lock().unwrap().told);
     }
 }
 
@@ -109,6 +127,7 @@ impl Ways {
 
 /// One client of the cloud.
 pub struct Caller {
+    name: String,
     far: Far,
     cloud: MemoryProvider,
     environment: Arc<Local>,
@@ -123,7 +142,7 @@ impl Transport for Caller {
             let there = self.far.time.now() + ways.delay();
             // What has not arrived when its caller gives up never does: that is what the settle time of a provider promises.
             if there < truly {
-                ways.start(there, Leg::There(self.cloud.clone(), request, truly, answer));
+                ways.start(there, Leg::There(self.name.clone(), self.cloud.clone(), request, truly, answer));
             }
         }
         let patience = (deadline - self.environment.now()).to_std().unwrap_or_default();

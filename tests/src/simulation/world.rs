@@ -121,7 +121,7 @@ impl World {
         let now = self.time.now();
         self.network.events.set_clock(Some(now.timestamp_millis()));
         self.start_what_is_down();
-        self.far.advance();
+        self.far.advance(&mut self.told);
         self.network.deliver(&mut self.random, faults, now);
         for slot in 0..DECIDERS {
             if let Ok(decider) = &mut self.deciders[slot]
