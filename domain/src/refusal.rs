@@ -268,7 +268,7 @@ pub enum Refusal {
         /// The intent named.
         intent: IntentId,
     },
-    /// Another worker holds the step until its call deadline.
+    /// Another worker holds the step until its call deadline, or a later call than the worker knows of has been announced.
     #[error("another worker holds the step until {until}")]
     StepTaken {
         /// The call deadline.

@@ -16,6 +16,7 @@ use schemas::command::CommandRecord;
 use schemas::record::{Commit, Origin, Position};
 use tokio::sync::oneshot;
 
+use crate::environment::{Environment, System};
 use crate::log::{Log, LogError, Sender};
 use crate::tail::{Followable, Tail, Told};
 use crate::topics::Journal;
@@ -60,8 +61,16 @@ pub struct Caller {
     journal: Journal,
     commands: Arc<dyn Sender>,
     reports: Option<Arc<dyn Sender>>,
+    environment: Arc<dyn Environment>,
     shared: Arc<Shared>,
     thread: Option<JoinHandle<()>>,
+}
+
+/// Follows the journal for a [`Caller`]: without its steps no outcome is seen.
+pub struct Outcomes<F> {
+    tail: Tail,
+    seen: F,
+    shared: Arc<Shared>,
 }
 
 struct Shared {
@@ -98,8 +107,8 @@ pub struct Awaiting {
 }
 
 impl Caller {
-    /// A caller over the commands topic and, for Cirrus' own parts, the reports topic. `seen` is told of every commit, in the order of its
-    /// chain, on the caller's thread: it must not block.
+    /// A caller over the commands topic and, for Cirrus' own parts, the reports topic, with a thread that follows the journal. `seen` is told of
+    /// every commit, in the order of its chain, on that thread: it must not block.
     ///
     /// # Errors
     ///
@@ -111,19 +120,41 @@ impl Caller {
         tail: Tail,
         seen: impl FnMut(&Followable<Commit>) + Send + 'static,
     ) -> Result<Self, LogError> {
+        let (mut caller, mut outcomes) = Self::stepped(journal, commands, reports, tail, seen, Arc::new(System))?;
+        let run = move || {
+            while !outcomes.shared.stop.load(Ordering::Acquire) {
+                outcomes.step(Duration::from_millis(200));
+            }
+        };
+        caller.thread = Some(std::thread::Builder::new().name("outcomes".to_owned()).spawn(run).expect("a thread can be spawned"));
+        Ok(caller)
+    }
+
+    /// The same without a thread: whoever asks for it takes the steps.
+    ///
+    /// # Errors
+    ///
+    /// When a client cannot be made.
+    pub fn stepped<F: FnMut(&Followable<Commit>)>(
+        journal: Journal,
+        commands: &dyn Log,
+        reports: Option<&dyn Log>,
+        tail: Tail,
+        seen: F,
+        environment: Arc<dyn Environment>,
+    ) -> Result<(Self, Outcomes<F>), LogError> {
         let partitions = vec![Standing::default(); journal.all_partitions() as usize];
         let state = Mutex::new(State { waiters: HashMap::new(), partitions });
         let shared = Arc::new(Shared { state, stop: AtomicBool::new(false) });
         let commands = commands.open_sender()?;
         let reports = reports.map(Log::open_sender).transpose()?;
-        let thread = {
-            let shared = Arc::clone(&shared);
-            std::thread::Builder::new()
-                .name("outcomes".to_owned())
-                .spawn(move || follow(tail, &shared, seen))
-                .expect("a thread can be spawned")
-        };
-        Ok(Self { journal, commands, reports, shared, thread: Some(thread) })
+        let outcomes = Outcomes { tail, seen, shared: Arc::clone(&shared) };
+        Ok((Self { journal, commands, reports, environment, shared, thread: None }, outcomes))
+    }
+
+    /// Its time, waiting and chance.
+    pub fn environment(&self) -> &Arc<dyn Environment> {
+        &self.environment
     }
 
     /// Refuses while a partition has too much to decide, or does not answer.
@@ -171,7 +202,7 @@ impl Caller {
             Ok(_) => {}
             Err(e) => shared.answer(&request, Err(NotSent::Unknown(e.reason))),
         };
-        let timestamp = chrono::DateTime::<chrono::Utc>::from(std::time::SystemTime::now()).timestamp_millis();
+        let timestamp = self.environment.now().timestamp_millis();
         let key = record.tenant.map(|t| *t.0.as_bytes());
         sender.send(partition, key.as_ref().map(|k| &k[..]), timestamp, &record.encode(), Box::new(delivered));
         awaiting
@@ -221,9 +252,11 @@ impl Shared {
     }
 }
 
-fn follow(mut tail: Tail, shared: &Shared, mut seen: impl FnMut(&Followable<Commit>)) {
-    while !shared.stop.load(Ordering::Acquire) {
-        for event in tail.next(500, Duration::from_millis(200)) {
+impl<F: FnMut(&Followable<Commit>)> Outcomes<F> {
+    /// Reads what has arrived, waiting up to `timeout` for the first, and answers who waits for it.
+    pub fn step(&mut self, timeout: Duration) {
+        let Self { tail, seen, shared } = self;
+        for event in tail.next(500, timeout) {
             match event.what {
                 Told::Commit(told) => {
                     seen(&told);

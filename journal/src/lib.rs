@@ -9,12 +9,14 @@
 //! 4. [`log`]: the narrow trait under which Kafka ([`kafka`]) and its in-memory [`twin`] stand; [`inbox`]: the bounded queues in between.
 //! 5. [`tail`]: accepted commits for everybody who does not write; [`caller`]: a command and its outcome for those who ask.
 //! 6. [`topics`]: which journal, topic and partition; [`membership`]: who is meant to lead.
-//! 7. [`birth`]: making a journal, and refusing one whose settings would lose data.
+//! 7. [`environment`]: time, waiting and chance, for whoever needs them.
+//! 8. [`birth`]: making a journal, and refusing one whose settings would lose data.
 
 pub mod birth;
 pub mod caller;
 #[cfg(feature = "contract")]
 pub mod contract;
+pub mod environment;
 pub mod follower;
 pub mod inbox;
 pub mod kafka;

@@ -13,6 +13,7 @@
 //! | somebody cuts, alters or swaps the log | [`Twin::records`], [`Twin::replace`] |
 //! | retention removes the beginning | [`Twin::forget`] |
 //! | the broker does not answer questions | [`Twin::answer`] |
+//! | a reader is slow, or everything runs in one thread | [`ByHand`], whose consumers read when told to |
 //! | the broker's clock | [`Twin::set_clock`]: records more than ten seconds ahead of it are refused |
 //!
 //! It passes the same contract as Kafka.
@@ -26,6 +27,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use bytes::Bytes;
 
 pub use self::group::{TwinGroup, TwinMembership};
+pub use self::reading::ByHand;
 use crate::inbox::Inbox;
 use crate::log::{Consumer, Delivered, Log, LogError, Producer, ProducerFailed, SendError, Sender, Source, Stored, Watermarks};
 

@@ -51,6 +51,7 @@ pub async fn run(config: Config, args: Args) -> anyhow::Result<()> {
         inbox: Arc::new(inbox),
         provider: Arc::clone(&provider),
         reporter: Arc::new(JournalReporter::new(Arc::clone(&caller), format!("worker {place}"))),
+        environment: Arc::clone(caller.environment()),
         concurrency: settings.concurrency,
     };
     let sweep = Sweep {
@@ -66,7 +67,7 @@ pub async fn run(config: Config, args: Args) -> anyhow::Result<()> {
     tracing::info!(place, "working");
     let processes = async {
         if args.regional {
-            let processes = Processes { database, reporter: JournalReporter::new(caller, "process") };
+            let processes = Processes { schedule: Arc::new(database), reporter: JournalReporter::new(caller, "process") };
             processes.run(Arc::new(Notify::new()), stop.clone()).await;
         }
     };

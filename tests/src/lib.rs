@@ -3,4 +3,6 @@
 pub mod platform;
 pub mod quota;
 pub mod servers;
+#[cfg(test)]
+mod simulation;
 pub mod trace;

@@ -26,7 +26,7 @@ struct Held {
 
 /// The limits and claims of one partition.
 #[derive(Default)]
-struct Count {
+pub(crate) struct Count {
     tenants: BTreeMap<TenantId, (Limits, Limits)>,
     cells: BTreeMap<CellId, Limits>,
     held: BTreeMap<ResourceId, Held>,
@@ -42,10 +42,7 @@ pub fn check(dump: &Path) -> anyhow::Result<(u64, u64)> {
         let Some(read) = chains[partition as usize].read(stored) else { return Ok(()) };
         let count = &mut counts[partition as usize];
         for event in &read.events {
-            if let Some((tenant, cell)) = count.apply(event) {
-                claims += 1;
-                count.check_limits(tenant, cell).map_err(|problem| anyhow::anyhow!("{}: {problem}", read.position))?;
-            }
+            claims += u64::from(count.take(event).map_err(|problem| anyhow::anyhow!("{}: {problem}", read.position))?);
             if let Event::Command(CommandEvent::Refused {
                 refusal: Refusal::QuotaExceeded { level, dimension, limit, used, asked }, ..
             }) = event
@@ -62,6 +59,14 @@ pub fn check(dump: &Path) -> anyhow::Result<(u64, u64)> {
 }
 
 impl Count {
+    /// Counts an event; says whether it made a claim, or which limit the claim exceeds.
+    pub(crate) fn take(&mut self, event: &Event) -> Result<bool, String> {
+        match self.apply(event) {
+            Some((tenant, cell)) => self.check_limits(tenant, cell).map(|()| true),
+            None => Ok(false),
+        }
+    }
+
     /// Applies an event; says where a claim was made.
     fn apply(&mut self, event: &Event) -> Option<(TenantId, Option<CellId>)> {
         match event {

@@ -8,7 +8,8 @@
 //! - [`decision`]: one command record against one state, whatever it holds: a draft comes out, never a panic.
 //! - [`snapshot`]: what saves folding everything at each start; a cache.
 //! - [`tombstones`]: the outcomes of creates whose resource is gone, on disk.
-//! - [`shell`]: the thread that feeds the engine from Kafka and carries out its effects.
+//! - [`turning`]: a process without its thread: feeds the engine from the topics and carries out its effects.
+//! - [`shell`]: the thread that turns it.
 
 pub mod advice;
 pub mod chain;
@@ -17,3 +18,4 @@ pub mod engine;
 pub mod shell;
 pub mod snapshot;
 pub mod tombstones;
+pub mod turning;

@@ -6,14 +6,16 @@
 //!
 //! Level-triggered and repeatable: any number of processes may run this at once.
 
-use crate::provisioning::{reporter::JournalReporter, round::Reported};
-use chrono::Utc;
+use crate::provisioning::{reporter::JournalReporter, round::Reported, shell::Unreadable};
+use chrono::{DateTime, Utc};
 use domain::{
     command::Command,
-    id::{CommandId, TenantId},
+    id::{CommandId, ResourceId, TenantId},
 };
+use futures::{FutureExt, future::BoxFuture};
 use projections::{
     database::Database,
+    open_work::LateRow,
     snapshot::{ReadError, Shown},
 };
 use std::{sync::Arc, time::Duration};
@@ -26,10 +28,53 @@ const RESCAN: Duration = Duration::from_secs(5);
 /// Things done of each kind in one round.
 const PAGE: u32 = 200;
 
+/// What is due at a time.
+#[derive(Debug, Default)]
+pub struct Due {
+    /// Tenants that are reserved and not open, with the seq of their reservation on the platform's chain.
+    pub reserved: Vec<(TenantId, u64)>,
+    /// Steps whose deadline has passed.
+    pub late: Vec<LateRow>,
+    /// Resources of closing tenants that can be deleted now, with their generation.
+    pub deletions: Vec<(TenantId, ResourceId, u64)>,
+    /// Closing tenants without resources.
+    pub empty: Vec<TenantId>,
+}
+
+/// Where it shows what is due: the read models in production, a fold in the simulation.
+pub trait Schedule: Send + Sync {
+    /// What is due now, of each kind at most so much.
+    fn due(&self, now: DateTime<Utc>, limit: u32) -> BoxFuture<'_, Result<Due, Unreadable>>;
+}
+
+impl Schedule for Database {
+    fn due(&self, now: DateTime<Utc>, limit: u32) -> BoxFuture<'_, Result<Due, Unreadable>> {
+        read(self, now, limit).map(|due| due.map_err(|e| Unreadable(e.to_string()))).boxed()
+    }
+}
+
+async fn read(database: &Database, now: DateTime<Utc>, limit: u32) -> Result<Due, ReadError> {
+    let snapshot = database.snapshot(Shown::Partitions(&[])).await?;
+    let reserved = snapshot.reserved_and_not_open(limit).await?;
+    let mut due = Due {
+        reserved: reserved.into_iter().map(|row| (row.tenant, row.seq)).collect(),
+        late: snapshot.past_deadline(now, limit).await?,
+        ..Due::default()
+    };
+    for tenant in snapshot.closing_tenants(limit).await? {
+        if tenant.resources == 0 {
+            due.empty.push(tenant.id);
+        }
+        let next = snapshot.next_to_delete(tenant.id, limit).await?;
+        due.deletions.extend(next.into_iter().map(|(resource, generation)| (tenant.id, resource, generation)));
+    }
+    Ok(due)
+}
+
 /// The processes of one platform.
 pub struct Processes {
-    /// The read models.
-    pub database: Database,
+    /// What is due.
+    pub schedule: Arc<dyn Schedule>,
     /// Where commands go.
     pub reporter: JournalReporter,
 }
@@ -41,53 +86,37 @@ impl Processes {
             let more = match self.round().await {
                 Ok(done) => done >= PAGE as usize,
                 Err(problem) => {
-                    tracing::warn!(%problem, "the read models cannot be read: {problem}");
+                    tracing::warn!(%problem, "{problem}");
                     false
                 }
             };
             let pause = if more { Duration::from_millis(50) } else { RESCAN };
             tokio::select! {
+                biased;
                 () = wake.notified() => {}
-                () = tokio::time::sleep(pause) => {}
+                () = self.reporter.environment().sleep(pause) => {}
                 _ = stop.changed() => {}
             }
         }
     }
 
     /// One look at everything; says how much was sent.
-    async fn round(&self) -> Result<usize, ReadError> {
-        let mut sent = 0;
-        let snapshot = self.database.snapshot(Shown::Partitions(&[])).await?;
-        let reserved = snapshot.reserved_and_not_open(PAGE).await?;
-        let late = snapshot.past_deadline(Utc::now(), PAGE).await?;
-        let mut deletions = Vec::new();
-        let mut empty = Vec::new();
-        for tenant in snapshot.closing_tenants(PAGE).await? {
-            if tenant.resources == 0 {
-                empty.push(tenant.id);
-            }
-            let next = snapshot.next_to_delete(tenant.id, PAGE).await?;
-            deletions.extend(next.into_iter().map(|(resource, generation)| (tenant.id, resource, generation)));
-        }
-        drop(snapshot);
-        for row in reserved {
-            let id = CommandId(row.tenant.0).derive("open");
-            self.send(row.tenant, id, row.seq, Command::OpenTenant {}).await;
-            sent += 1;
+    async fn round(&self) -> Result<usize, Unreadable> {
+        let Due { reserved, late, deletions, empty } = self.schedule.due(self.reporter.environment().now(), PAGE).await?;
+        let sent = reserved.len() + late.len() + deletions.len() + empty.len();
+        for (tenant, seq) in reserved {
+            self.send(tenant, CommandId(tenant.0).derive("open"), seq, Command::OpenTenant {}).await;
         }
         for row in late {
             let id = CommandId(Uuid::new_v5(&row.intent.0, format!("deadline {}", row.deadline).as_bytes()));
             self.send(row.tenant, id, 0, Command::DeadlinePassed { resource: row.resource, intent: row.intent }).await;
-            sent += 1;
         }
         for (tenant, resource, generation) in deletions {
             let id = CommandId(resource.0).derive(&format!("drain {generation}"));
             self.send(tenant, id, 0, Command::DeleteResource { resource, if_generation: Some(generation) }).await;
-            sent += 1;
         }
         for tenant in empty {
             self.send(tenant, CommandId(tenant.0).derive("close"), 0, Command::CloseTenant { drain: true }).await;
-            sent += 1;
         }
         Ok(sent)
     }

@@ -143,6 +143,8 @@ fn decide_on_step(
         }
         Command::ReportPending { worker, epoch, call_deadline, .. } => match &step.pending {
             Some(p) if p.worker != *worker && p.call_deadline > facts.now => Err(Refusal::StepTaken { until: p.call_deadline }),
+            // Whoever does not know of the last call has looked before it ended, and would make again what that call made.
+            Some(p) if *epoch <= p.epoch => Err(Refusal::StepTaken { until: p.call_deadline }),
             _ => Ok(vec![E::Pending { intent, worker: worker.clone(), epoch: *epoch, call_deadline: *call_deadline }]),
         },
         Command::ReportAttempt { attempts, problem, .. } => {

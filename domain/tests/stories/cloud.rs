@@ -16,7 +16,7 @@ use domain::{
     platform::Platform,
     quota::{Limit, LimitChanges, Limits},
     refusal::Refusal,
-    resource::{Phase, Resource},
+    resource::{Phase, Resource, Step},
     tenant::{Clock, Facts, Tenant},
 };
 use serde_json::{Value, json};
@@ -401,9 +401,12 @@ impl Cloud {
     /// The intent of the open step.
     #[track_caller]
     pub fn intent(&self, id: ResourceId) -> IntentId {
+        self.step(id).expect("a step is open").intent
+    }
+
+    fn step(&self, id: ResourceId) -> Option<&Step> {
         let tenant = self.acme();
-        let step = tenant.resources.get(&id).and_then(|r| r.step.as_ref()).or(tenant.remains.get(&id).map(|r| &r.step));
-        step.expect("a step is open").intent
+        tenant.resources.get(&id).and_then(|r| r.step.as_ref()).or(tenant.remains.get(&id).map(|r| &r.step))
     }
 
     /// The kind for a report about a resource, gone or not.
@@ -464,11 +467,18 @@ impl Cloud {
         self.reports(Command::DeadlinePassed { resource, intent })
     }
 
-    /// A worker begins a call for the open step that lasts at most `seconds`.
+    /// A worker that knows of all calls before begins one for the open step that lasts at most `seconds`.
     #[track_caller]
     pub fn calls(&mut self, worker: &str, resource: ResourceId, seconds: i64) -> Answer {
+        let epoch = self.step(resource).and_then(|step| step.pending.as_ref()).map_or(1, |pending| pending.epoch + 1);
+        self.calls_as(worker, resource, seconds, epoch)
+    }
+
+    /// A worker begins what it believes to be the call of this number for the open step.
+    #[track_caller]
+    pub fn calls_as(&mut self, worker: &str, resource: ResourceId, seconds: i64, epoch: u64) -> Answer {
         let (intent, call_deadline) = (self.intent(resource), self.now + TimeDelta::seconds(seconds));
-        self.reports(Command::ReportPending { resource, intent, worker: worker.to_owned(), epoch: 1, call_deadline })
+        self.reports(Command::ReportPending { resource, intent, worker: worker.to_owned(), epoch, call_deadline })
     }
 
     /// An operator says how the open step ended.

@@ -359,6 +359,17 @@ fn a_step_is_held_by_one_worker_until_its_call_deadline() {
 }
 
 #[test]
+fn a_worker_that_does_not_know_of_the_last_call_may_not_begin_another_however_late() {
+    let mut cloud = Cloud::open();
+    let id = cloud.ada(cloud.order("server")).resource();
+    cloud.calls_as("w1", id, 30, 1).is("resource.pending");
+    // Both looked at the provider before w1's call, which may have made the server since.
+    cloud.waits(40).calls_as("w2", id, 30, 1).is("refused: step_taken");
+    cloud.calls_as("w1", id, 30, 1).is("refused: step_taken");
+    cloud.calls_as("w2", id, 30, 2).is("resource.pending");
+}
+
+#[test]
 fn what_a_provider_says_is_shortened_and_counted_without_overflow() {
     let mut cloud = Cloud::open();
     let id = cloud.server();

@@ -9,7 +9,14 @@ use super::{
     snapshot::Snapshots,
 };
 use chrono::{DateTime, TimeDelta, Utc};
-use domain::{command::Request, event::Event, partition::Partition, platform::Platform, refusal::Refusal, tenant::Facts};
+use domain::{
+    command::Request,
+    event::Event,
+    partition::{Committed, Partition},
+    platform::Platform,
+    refusal::Refusal,
+    tenant::Facts,
+};
 use journal::{
     follower::NotThisChain,
     log::{Arrival, ReadFrom, Source, What},
@@ -313,8 +320,12 @@ impl Engine {
             let chain = &mut self.chains[partition as usize];
             match output {
                 Output::Append(append) => {
-                    // Only the commit that confirms a takeover comes this way: it answers nothing.
-                    chain.ahead.push_back(Unobserved { state: chain.state().clone(), answers: None });
+                    // Only the commit that confirms a takeover comes this way: it answers nothing, but the chain's time goes on with it.
+                    let mut state = chain.state().clone();
+                    let seq = chain.writer.read_state().seq + chain.writer.unobserved() as u64;
+                    let time = chain.writer.past().time.unwrap_or(state.time);
+                    state.apply(Committed { seq, time, command: None, events: &[] }).expect("without events nothing is contradicted");
+                    chain.ahead.push_back(Unobserved { state, answers: None });
                     effects.push(Effect::Append { partition, append });
                 }
                 Output::Accepted(accepted) => match chain.follow(&accepted) {

@@ -1,24 +1,18 @@
-//! The thread that feeds the engine from Kafka and carries out its effects.
+//! The thread that turns a decider on Kafka.
 //!
-//! One thread, one inbox, one producer. A producer error ends every lead of the process: the producer is dropped, another one opened, and
-//! whoever claims again does so under a new writer id. A watchdog leaves the consumer group when the thread has not turned for two seconds, so
-//! that another decider is given its partitions at once; safety never depends on it.
+//! A watchdog leaves the consumer group when the thread has not turned for two seconds, so that another decider is given its partitions at once;
+//! safety never depends on it.
 
-use super::{
-    chain::HELD,
-    engine::{EVENTS, Effect, Engine, Figures, source_of},
-    snapshot::Snapshots,
-};
+use super::{engine::Figures, snapshot::Snapshots, turning::Turning};
 use chrono::Utc;
 use domain::{command::Request, event::Event, refusal::Refusal};
 use journal::{
     follower::NotThisChain,
-    inbox::{Capacity, Inbox},
-    log::{Consumer, Log, LogError, Producer, Source},
+    inbox::Inbox,
+    log::{Log, LogError},
     membership::Membership,
     topics::Journal,
 };
-use schemas::record::Origin;
 use std::{
     sync::{
         Arc, Mutex, PoisonError,
@@ -103,10 +97,8 @@ impl Decider {
         membership: Box<dyn Membership>,
         snapshots: Box<dyn Snapshots>,
     ) -> Result<Self, StartError> {
-        // The engine holds what waits; the inbox only has to bridge one turn.
-        let inbox = Inbox::new(Capacity { records: HELD, ..Capacity::default() }, 1);
-        let mut rng = rand::rng();
-        let (engine, effects) = Engine::new(journal, snapshots.as_ref(), Utc::now(), &mut rng)?;
+        let turning = Turning::start(journal, topics, snapshots.as_ref(), Utc::now(), &mut rand::rng())?;
+        let inbox = Arc::clone(turning.inbox());
         let (questions, asked) = sync_channel(ADVICE);
         let shared = Arc::new(Shared {
             stop: AtomicBool::new(false),
@@ -115,24 +107,8 @@ impl Decider {
             membership: Mutex::new(Some(membership)),
             status: Mutex::default(),
         });
-        let consumers = [
-            (EVENTS, topics.events.open_consumer(EVENTS, &inbox)?),
-            (source_of(Origin::Commands), topics.commands.open_consumer(source_of(Origin::Commands), &inbox)?),
-            (source_of(Origin::Reports), topics.reports.open_consumer(source_of(Origin::Reports), &inbox)?),
-        ];
-        let producer = topics.events.open_producer()?;
-        let running = Running {
-            engine,
-            consumers,
-            producer,
-            log: topics.events,
-            inbox: Arc::clone(&inbox),
-            shared: Arc::clone(&shared),
-            asked,
-            snapshots,
-            saved: vec![0; journal.all_partitions() as usize],
-        };
-        let thread = spawn("decider", move || running.run(effects));
+        let running = Running { turning, shared: Arc::clone(&shared), asked, snapshots, saved: vec![0; journal.all_partitions() as usize] };
+        let thread = spawn("decider", move || running.run());
         let watched = Arc::clone(&shared);
         let watchdog = spawn("decider-watchdog", move || watch(&watched));
         Ok(Self { shared, questions, inbox, thread: Some(thread), watchdog: Some(watchdog) })
@@ -183,11 +159,7 @@ impl Shared {
 }
 
 struct Running {
-    engine: Engine,
-    consumers: [(Source, Box<dyn Consumer>); 3],
-    producer: Arc<dyn Producer>,
-    log: Box<dyn Log>,
-    inbox: Arc<Inbox>,
+    turning: Turning,
     shared: Arc<Shared>,
     asked: Receiver<Question>,
     snapshots: Box<dyn Snapshots>,
@@ -199,35 +171,18 @@ struct Running {
 const SNAPSHOT_EVERY: u64 = 20_000;
 
 impl Running {
-    fn run(mut self, mut effects: Vec<Effect>) {
+    fn run(mut self) {
         let mut rng = rand::rng();
         let mut told = Instant::now();
         while !self.shared.stop.load(Ordering::Acquire) {
-            self.carry_out(&mut effects);
-            let arrivals = self.inbox.receive(0, PORTION, TICK);
+            let arrivals = self.turning.inbox().receive(0, PORTION, TICK);
             self.shared.turn();
             let now = Utc::now();
-            if let Some(membership) = lock(&self.shared.membership).as_mut() {
-                for change in membership.changes() {
-                    tracing::info!(?change, "the group of deciders changed");
-                    self.engine.membership(&change);
-                }
-            }
-            if let Some(failed) = self.producer.failure() {
-                tracing::warn!(%failed, "the producer failed; every lead of this process ends");
-                self.engine.producer_failed(now, &mut rng, &mut effects);
-                match self.log.open_producer() {
-                    Ok(producer) => self.producer = producer,
-                    Err(problem) => tracing::error!(%problem, "no new producer; trying again"),
-                }
-            }
-            for arrival in arrivals {
-                self.engine.arrived(arrival, now, &mut rng, &mut effects);
-            }
-            self.engine.turn(now, &mut rng, &mut effects);
+            let changes = lock(&self.shared.membership).as_mut().map(|membership| membership.changes()).unwrap_or_default();
+            self.turning.turn(arrivals, &changes, now, &mut rng);
             while let Ok((request, answer)) = self.asked.try_recv() {
                 // Whoever asked may be gone.
-                drop(answer.send(self.engine.advise(&request, now)));
+                drop(answer.send(self.turning.engine().advise(&request, now)));
             }
             if told.elapsed() >= Duration::from_millis(500) {
                 told = Instant::now();
@@ -235,53 +190,29 @@ impl Running {
                 self.save();
             }
         }
-        self.engine.resign();
+        self.turning.resign();
         // Leaving the group hands the partitions on at once.
         lock(&self.shared.membership).take();
     }
 
-    fn carry_out(&mut self, effects: &mut Vec<Effect>) {
-        for effect in effects.drain(..) {
-            match effect {
-                Effect::Append { partition, append } => {
-                    // A failure shows in the next turn, and then ends the lead.
-                    if let Err(problem) = self.producer.append(partition, None, append.timestamp_ms, &append.value) {
-                        tracing::debug!(partition, %problem, "not appended");
-                    }
-                }
-                Effect::Assign { source, partition, from } => self.consumer(source).assign(partition, from),
-                Effect::Unassign { source, partition } => self.consumer(source).unassign(partition),
-                Effect::AskHighWatermark { partition, ask } => self.consumer(EVENTS).ask_high_watermark(partition, ask),
-                Effect::Page { partition, problem } => {
-                    tracing::error!(partition, problem, "nothing goes on in this partition without a person")
-                }
-                Effect::Told(what) => tracing::info!("{what}"),
-            }
-        }
-    }
-
-    fn consumer(&self, source: Source) -> &dyn Consumer {
-        let consumer = self.consumers.iter().find(|(s, _)| *s == source);
-        consumer.expect("each source has a consumer").1.as_ref()
-    }
-
     fn tell(&self) {
-        let figures = self.engine.figures();
+        let figures = self.turning.engine().figures();
         metrics::gauge!("cirrus_decider_led_partitions").set(figures.led as f64);
         metrics::gauge!("cirrus_decider_waiting_commands").set(figures.waiting as f64);
         metrics::gauge!("cirrus_decider_unobserved_commits").set(figures.unobserved as f64);
         metrics::gauge!("cirrus_decider_halted_partitions").set(figures.halted as f64);
         metrics::counter!("cirrus_decider_decided_total").absolute(figures.decided);
-        let partitions = self.engine.standing().map(|(p, phase, seq, problem)| (p, phase_name(phase), seq, problem.map(str::to_owned)));
+        let partitions =
+            self.turning.engine().standing().map(|(p, phase, seq, problem)| (p, phase_name(phase), seq, problem.map(str::to_owned)));
         *lock(&self.shared.status) = Status { figures, partitions: partitions.collect() };
     }
 
     /// One partition at a time, the one with the most commits since its last snapshot.
     fn save(&mut self) {
-        let due = self.engine.standing().map(|(p, _, seq, _)| (seq - self.saved[p as usize].min(seq), p, seq)).max();
+        let due = self.turning.engine().standing().map(|(p, _, seq, _)| (seq - self.saved[p as usize].min(seq), p, seq)).max();
         if let Some((since, partition, seq)) = due
             && since >= SNAPSHOT_EVERY
-            && let Some((stored, state)) = self.engine.snapshot(partition)
+            && let Some((stored, state)) = self.turning.engine().snapshot(partition)
         {
             self.saved[partition as usize] = seq;
             self.snapshots.save(partition, stored, state);

@@ -6,8 +6,8 @@ use super::{
 };
 use chrono::{TimeDelta, Utc};
 use domain::{
-    id::ZoneName,
-    resource::{Step, Work},
+    id::{IntentId, ResourceId, ServiceName, TenantId, ZoneName},
+    resource::{Remains, Resource, Step, Work},
 };
 use futures::{FutureExt, future::BoxFuture};
 use projections::{
@@ -51,37 +51,62 @@ impl Inbox for ReadModelInbox {
 fn open(row: WorkRow) -> Option<Open> {
     let place = row.by_deadline()?;
     let resource = &row.resource;
-    let step = resource.step()?;
-    let (made_by, zone, spec) = match (&resource.state, &resource.remains) {
-        (Some(state), _) => (state.made_by, state.zone.clone(), state.terms.spec.clone()),
-        (None, Some(remains)) => (remains.made_by, remains.zone.clone(), serde_json::Value::Null),
+    let whose = Whose { tenant: resource.tenant, resource: resource.id };
+    let job = match (&resource.state, &resource.remains) {
+        (Some(state), _) => job_of(whose, state, |to| row.named.get(&to).and_then(|named| named.external.clone()))?,
+        (None, Some(remains)) => clean_up_of(whose, remains),
         (None, None) => return None,
-    };
-    let job = Job {
-        tenant: resource.tenant,
-        resource: resource.id,
-        intent: step.intent,
-        made_by,
-        kind: resource.kind.clone(),
-        zone,
-        project: resource.cell.map_or_else(|| resource.tenant.to_string(), |cell| cell.to_string()),
-        task: task(step, &row),
-        spec,
-        pending: step.pending.clone(),
-        attempts: step.attempts,
     };
     Some(Open { job, seq: resource.changed_seq, place })
 }
 
-fn task(step: &Step, row: &WorkRow) -> Task {
-    match &step.work {
+/// Which resource of which tenant.
+#[derive(Debug, Clone, Copy)]
+pub struct Whose {
+    /// Whose it is.
+    pub tenant: TenantId,
+    /// Which resource.
+    pub resource: ResourceId,
+}
+
+/// The open step of a resource as a job; `external` knows the provider's ids of other resources.
+pub fn job_of(whose: Whose, state: &Resource, external: impl Fn(ResourceId) -> Option<String>) -> Option<Job> {
+    let step = state.step.as_ref()?;
+    let task = match &step.work {
         Work::Create => Task::Create,
         Work::Change { .. } => Task::Change,
         Work::Start => Task::Start,
         Work::Stop => Task::Stop,
         Work::Reboot => Task::Reboot,
-        Work::Attach { to } => Task::Attach(row.named.get(to).and_then(|named| named.external.clone())),
+        Work::Attach { to } => Task::Attach(external(*to)),
         Work::Detach { .. } => Task::Detach,
         Work::CleanUp | Work::Delete => Task::Delete,
+    };
+    Some(Job {
+        zone: state.zone.clone(),
+        project: state.cell.map_or_else(|| whose.tenant.to_string(), |cell| cell.to_string()),
+        spec: state.terms.spec.clone(),
+        ..job(whose, step, task, state.made_by, &state.kind)
+    })
+}
+
+/// The removal of remains as a job. It asks for nothing but a deletion, so it needs no account and no spec.
+pub fn clean_up_of(whose: Whose, remains: &Remains) -> Job {
+    Job { zone: remains.zone.clone(), ..job(whose, &remains.step, Task::Delete, remains.made_by, &remains.kind) }
+}
+
+fn job(whose: Whose, step: &Step, task: Task, made_by: IntentId, kind: &ServiceName) -> Job {
+    Job {
+        tenant: whose.tenant,
+        resource: whose.resource,
+        intent: step.intent,
+        made_by,
+        kind: kind.clone(),
+        zone: None,
+        project: whose.tenant.to_string(),
+        task,
+        spec: serde_json::Value::Null,
+        pending: step.pending.clone(),
+        attempts: step.attempts,
     }
 }

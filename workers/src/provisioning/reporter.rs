@@ -11,15 +11,17 @@ use domain::{
     id::{CommandId, TenantId},
     people::Actor,
 };
-use futures::{FutureExt, future::BoxFuture};
-use journal::caller::Caller;
+use futures::{
+    FutureExt,
+    future::{BoxFuture, Either, select},
+};
+use journal::{caller::Caller, environment::Environment};
 use schemas::{
     command::CommandRecord,
     event::decode,
     record::{Digest, Origin},
 };
-use std::{sync::Arc, time::Duration};
-use uuid::Uuid;
+use std::{pin::pin, sync::Arc, time::Duration};
 
 /// A report that is not answered for this long is sent again, under the same id.
 const ANSWER: Duration = Duration::from_secs(10);
@@ -39,23 +41,30 @@ impl JournalReporter {
         Self { caller, name: name.into() }
     }
 
+    /// Its time, waiting and chance.
+    pub fn environment(&self) -> &Arc<dyn Environment> {
+        self.caller.environment()
+    }
+
     /// Sends a command as a report, on a tenant's chain or on the platform's, and waits for its outcome.
     pub async fn send(&self, tenant: Option<TenantId>, id: CommandId, after_platform: u64, command: Command) -> Reported {
-        let now = now();
+        let environment = self.environment();
+        let now = now(environment.as_ref());
         let record = CommandRecord {
             id,
             tenant,
             actor: Actor::Service(self.name.clone()),
             digest: Digest::of(&serde_json::to_vec(&command).expect("a command is always JSON")),
-            request: Uuid::new_v4().to_string(),
+            request: environment.draw().to_string(),
             traceparent: None,
             at: Some(now),
             expires: now + EXPIRES,
             after_platform,
             command,
         };
-        match tokio::time::timeout(ANSWER, self.caller.call(Origin::Reports, &record).outcome()).await {
-            Ok(Ok(outcome)) => {
+        let outcome = pin!(self.caller.call(Origin::Reports, &record).outcome());
+        match select(outcome, environment.sleep(ANSWER)).await {
+            Either::Left((Ok(outcome), _)) => {
                 let events: Result<Vec<Event>, _> = outcome.commit.events.iter().map(|raw| decode(raw)).collect();
                 match events.as_deref() {
                     Ok([Event::Command(CommandEvent::Repeated { of })]) => Reported::Accepted(*of),
@@ -66,11 +75,11 @@ impl JournalReporter {
                     }
                 }
             }
-            Ok(Err(problem)) => {
+            Either::Left((Err(problem), _)) => {
                 tracing::warn!(worker = self.name, %problem, "a report was not sent: {problem}");
                 Reported::Unknown
             }
-            Err(_) => Reported::Unknown,
+            Either::Right(_) => Reported::Unknown,
         }
     }
 }
@@ -81,11 +90,11 @@ impl Reporter for JournalReporter {
     }
 
     fn now(&self) -> DateTime<Utc> {
-        now()
+        now(self.environment().as_ref())
     }
 }
 
 /// The time in whole microseconds, as everything on the log.
-fn now() -> DateTime<Utc> {
-    Utc::now().trunc_subsecs(6)
+fn now(environment: &dyn Environment) -> DateTime<Utc> {
+    environment.now().trunc_subsecs(6)
 }

@@ -73,6 +73,8 @@ impl Round<'_> {
         let mut just_made = None;
         // Each pass makes at most one call, and a step needs few; the bound only guards against a provider that contradicts itself.
         for _ in 0..8 {
+            // What was not there when the look began may be there when its answer comes: an absence is as old as the question.
+            let looked_at = self.reporter.now();
             let seen = match just_made.take() {
                 Some(object) => Seen { objects: vec![object], called },
                 None => match self.look(&job, called).await {
@@ -80,7 +82,7 @@ impl Round<'_> {
                     Err(problem) => return self.again(TimeDelta::seconds(1), Some(problem)),
                 },
             };
-            match plan(&job, &seen, self.reporter.now(), self.worker, settle) {
+            match plan(&job, &seen, looked_at, self.worker, settle) {
                 Next::LookAgain(at) => return Ended::Again { at, failed: None },
                 Next::Done { external } => {
                     let digest = external.clone().unwrap_or_default();
@@ -156,7 +158,10 @@ impl Round<'_> {
                 job.pending = Some(Pending { worker: self.worker.to_owned(), epoch, call_deadline });
                 Ok(())
             }
-            Reported::Refused(Refusal::StepTaken { until }, _) => Err(Ended::Again { at: until, failed: None }),
+            // One that has passed already was not known here: the inbox will show it in a moment.
+            Reported::Refused(Refusal::StepTaken { until }, _) => {
+                Err(Ended::Again { at: until.max(now + TimeDelta::seconds(1)), failed: None })
+            }
             Reported::Refused(_, seq) => Err(Ended::Over(seq)),
             Reported::Unknown => Err(self.again(TimeDelta::seconds(1), None)),
         }

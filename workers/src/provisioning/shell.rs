@@ -11,8 +11,8 @@ use domain::{
     id::{IntentId, ZoneName},
 };
 use futures::future::BoxFuture;
+use journal::environment::Environment;
 use projections::open_work::ByDeadline;
-use rand::RngExt;
 use std::{
     collections::{HashMap, HashSet},
     sync::Arc,
@@ -21,7 +21,6 @@ use std::{
 use tokio::{
     sync::{Notify, watch},
     task::JoinSet,
-    time::Instant,
 };
 
 /// The inbox is read again at least this often, so that a lost wake-up costs no more than this.
@@ -77,6 +76,8 @@ pub struct Worker {
     pub provider: Arc<dyn Provider>,
     /// Where reports go.
     pub reporter: Arc<dyn Reporter>,
+    /// Time, waiting and chance.
+    pub environment: Arc<dyn Environment>,
     /// The most steps worked on at a time.
     pub concurrency: usize,
 }
@@ -84,12 +85,12 @@ pub struct Worker {
 /// What a worker remembers of a step between rounds. Forgetting it costs a look, nothing else.
 #[derive(Debug, Clone)]
 struct Later {
-    /// Not before.
-    at: Instant,
+    /// Not before, by the worker's uptime.
+    at: Duration,
     /// Rounds in a row that failed.
     failures: u32,
     /// The inbox has to have passed this seq, or this much time.
-    passed: Option<(u64, Instant)>,
+    passed: Option<(u64, Duration)>,
 }
 
 impl Worker {
@@ -100,20 +101,21 @@ impl Worker {
         let mut busy: HashSet<IntentId> = HashSet::new();
         let mut later: HashMap<IntentId, Later> = HashMap::new();
         while !*stop.borrow() {
-            let now = Instant::now();
+            let now = this.environment.uptime();
             let open = this.start_rounds(&mut running, &mut busy, &later).await;
             later.retain(|intent, _| open.contains(intent) || busy.contains(intent));
             let next = later.values().map(|l| l.at).filter(|at| *at > now).min().unwrap_or(now + RESCAN).min(now + RESCAN);
             tokio::select! {
+                biased;
                 () = wake.notified() => {}
-                () = tokio::time::sleep_until(next.max(now + BREATH)) => {}
+                () = this.environment.sleep(next.max(now + BREATH).saturating_sub(this.environment.uptime())) => {}
                 Some(ended) = running.join_next(), if !running.is_empty() => this.ended(ended, &mut busy, &mut later),
                 _ = stop.changed() => {}
             }
             while let Some(ended) = running.try_join_next() {
                 this.ended(ended, &mut busy, &mut later);
             }
-            tokio::time::sleep(BREATH.saturating_sub(now.elapsed())).await;
+            this.environment.sleep((now + BREATH).saturating_sub(this.environment.uptime())).await;
         }
         while running.join_next().await.is_some() {}
     }
@@ -135,11 +137,11 @@ impl Worker {
                     return later.keys().copied().collect();
                 }
             };
-            let now = Instant::now();
+            let now = self.environment.uptime();
             for Open { job, seq, .. } in &page {
                 open.insert(job.intent);
                 let waits = later.get(&job.intent).is_some_and(|l| {
-                    let stale = l.passed.is_some_and(|(passed, since)| *seq < passed && since.elapsed() < PATIENCE);
+                    let stale = l.passed.is_some_and(|(passed, since)| *seq < passed && now < since + PATIENCE);
                     l.at > now || stale
                 });
                 if waits || running.len() >= self.concurrency || !busy.insert(job.intent) {
@@ -190,25 +192,26 @@ impl Worker {
             }
         };
         busy.remove(&job.intent);
-        let now = Instant::now();
+        let now = self.environment.uptime();
         let failures = later.get(&job.intent).map_or(0, |l| l.failures);
         let next = match ended {
             Ended::Over(seq) => Later { at: now, failures: 0, passed: Some((seq, now)) },
             Ended::Again { at, failed } => {
                 let failures = if failed.is_some() { failures + 1 } else { 0 };
                 let asked = (at - self.reporter.now()).to_std().unwrap_or_default();
-                Later { at: now + asked.max(backoff(failures)), failures, passed: None }
+                Later { at: now + asked.max(self.backoff(failures)), failures, passed: None }
             }
         };
         later.insert(job.intent, next);
     }
-}
 
-/// Half a second doubling to a minute, spread by half to either side so that many steps do not come back at once.
-fn backoff(failures: u32) -> Duration {
-    if failures == 0 {
-        return Duration::ZERO;
+    /// Half a second doubling to a minute, spread by half to either side so that many steps do not come back at once.
+    fn backoff(&self, failures: u32) -> Duration {
+        if failures == 0 {
+            return Duration::ZERO;
+        }
+        let base = TimeDelta::milliseconds(250 << failures.min(8)).to_std().unwrap_or_default().min(Duration::from_secs(60));
+        let chance = self.environment.draw().as_bytes()[15];
+        base.mul_f64(0.5 + f64::from(chance) / 256.0)
     }
-    let base = TimeDelta::milliseconds(250 << failures.min(8)).to_std().unwrap_or_default().min(Duration::from_secs(60));
-    base.mul_f64(rand::rng().random_range(0.5..1.5))
 }
