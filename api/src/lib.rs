@@ -27,6 +27,7 @@ pub mod members;
 pub mod observe;
 pub mod openapi;
 pub mod operations;
+pub mod personal;
 pub mod platform;
 pub mod position;
 pub mod problem;

@@ -3,7 +3,7 @@
 use crate::{
     catalogue, cells, health, history, me, members, observe,
     openapi::{Document, complete},
-    operations, platform,
+    operations, personal, platform,
     problem::{self, Problem, ProblemType},
     quota, resources,
     state::Api,
@@ -42,6 +42,8 @@ pub fn documented() -> (Router<Api>, utoipa::openapi::OpenApi) {
         .routes(routes!(resources::detach))
         .routes(routes!(resources::operator::resolve))
         .routes(routes!(resources::operator::correct))
+        .routes(routes!(personal::read))
+        .routes(routes!(personal::erase))
         .routes(routes!(history::of_resource))
         .routes(routes!(history::of_tenant))
         .routes(routes!(operations::read))

@@ -7,8 +7,8 @@ use crate::{
     problem::{Problem, ProblemType},
     refusals::sentence,
     seal::{
-        Subjects, redact,
-        schema::{Mark, SensitiveSchema, Sensitivity},
+        SealError, Sealer, Subjects, redact,
+        schema::{Mark, SensitiveSchema},
     },
     state::Api,
 };
@@ -16,12 +16,14 @@ use domain::{
     catalogue::{Service, Spec},
     id::{ServiceName, TenantId},
 };
-use schemas::catalogue::{SEALED, SpecCheck, Violation};
-use serde_json::Value;
+use projections::platform::ServiceRow;
+use schemas::catalogue::{SEALED, Sensitivity, SpecCheck, Violation, sensitive};
+use serde_json::{Value, json};
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     sync::{Arc, Mutex, PoisonError},
 };
+use tokio_postgres::GenericClient;
 use uuid::Uuid;
 
 /// The compiled schemas of one version of a service.
@@ -139,6 +141,33 @@ impl Api {
 /// True for what stands in place of a sealed value.
 fn is_sealed(value: &Value) -> bool {
     value.as_object().is_some_and(|members| members.contains_key(SEALED))
+}
+
+/// True for what stands in place of a personal value.
+pub fn is_personal(value: &Value) -> bool {
+    redact(value).get(SEALED).is_some_and(|as_what| as_what == Sensitivity::Personal.as_str())
+}
+
+/// The names of the personal fields of all services.
+pub fn personal_fields(services: &[ServiceRow]) -> BTreeSet<String> {
+    let fields = services.iter().flat_map(|row| sensitive(&row.service.spec));
+    fields.filter(|(_, as_what)| *as_what == Sensitivity::Personal).map(|(name, _)| name).collect()
+}
+
+/// The id of the person whom this value of a personal field names.
+///
+/// # Errors
+/// When the table of keys cannot be reached, or the tenant was erased.
+pub async fn person_named(
+    sealer: &Sealer,
+    client: &impl GenericClient,
+    tenant: TenantId,
+    field: &str,
+    value: &str,
+) -> Result<Uuid, SealError> {
+    let mark = Mark { pointer: format!("/spec/{field}"), sensitivity: Sensitivity::Personal };
+    let blinded = sealer.blind(client, tenant.0, std::slice::from_ref(&mark), &json!({ "spec": { field: value } })).await?;
+    Ok(person(&blinded, &mark).expect("what was blinded is a digest"))
 }
 
 /// A person's id: the first half of the keyed digest of what names them.

@@ -19,7 +19,7 @@ mod lines;
 mod rules;
 mod wording;
 
-pub use check::{SEALED, Sensitivity, SpecCheck, UnusableSchema};
+pub use check::{SEALED, Sensitivity, SpecCheck, UnusableSchema, sensitive};
 pub use wording::Violation;
 
 use domain::catalogue::Service;

@@ -1,13 +1,13 @@
 //! `cirrus decider`.
 
 use crate::config::Config;
-use journal::kafka::KafkaMembership;
+use journal::{kafka::KafkaMembership, topics::Journal};
 use schemas::record::Origin;
 use std::sync::Arc;
 use workers::decider::{
     advice,
     shell::{Decider, Topics},
-    snapshot::SnapshotDir,
+    snapshot::{NoSnapshots, SnapshotDir, Snapshots},
 };
 
 pub async fn run(config: Config) -> anyhow::Result<()> {
@@ -20,8 +20,20 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         reports: Box::new(super::commands(&config, &journal, Origin::Reports)?),
     };
     let membership = KafkaMembership::join(&config.kafka, &journal.commands(), "cirrus-deciders")?;
-    let snapshots = SnapshotDir::open(&config.state.join("snapshots"), &journal)?;
-    let decider = Decider::start(journal, topics, Box::new(membership), Box::new(snapshots))?;
+    let decider = Decider::start(journal, topics, Box::new(membership), snapshots(&config, &journal))?;
     tracing::info!(journal = %journal.id, partitions = journal.partitions, "deciding");
     super::show(config.decider.listen, advice::router(decider, journal, Arc::new(move || metrics.render())), stop).await
+}
+
+/// A decider can do without its cache: it starts more slowly then, and remembers in memory what is gone.
+fn snapshots(config: &Config, journal: &Journal) -> Box<dyn Snapshots> {
+    let dir = config.state.join("snapshots");
+    match SnapshotDir::open(&dir, journal) {
+        Ok(snapshots) => Box::new(snapshots),
+        Err(problem) => {
+            let dir = dir.display();
+            tracing::warn!(%dir, %problem, "no snapshots in {dir} ({problem}): each decider needs a state directory of its own");
+            Box::new(NoSnapshots)
+        }
+    }
 }

@@ -4,32 +4,13 @@
 //! any of them holds, whichever the document follows: a field sealed without need does less harm than one forgotten. For the same
 //! reason a schema is refused, when the platform starts, if a mark stands where this walk cannot find it.
 
-use serde::{Deserialize, Serialize};
+use schemas::catalogue::Sensitivity;
+use serde::Deserialize;
 use serde_json::Value;
 use std::collections::{BTreeMap, HashSet};
 
 /// The keyword.
 pub const KEYWORD: &str = "x-cirrus-sensitivity";
-
-/// What a field is about, and so when it is forgotten.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Sensitivity {
-    /// About a person: forgotten when the person asks for it.
-    Personal,
-    /// Lets somebody in: forgotten when the step that needed it is done.
-    Secret,
-}
-
-impl Sensitivity {
-    /// As it is written in a schema.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Personal => "personal",
-            Self::Secret => "secret",
-        }
-    }
-}
 
 /// A value that must be sealed.
 #[derive(Debug, Clone, PartialEq, Eq)]

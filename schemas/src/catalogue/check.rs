@@ -28,14 +28,24 @@ const DEEPEST: usize = 16;
 /// Most violations in one answer.
 const MOST_VIOLATIONS: usize = 100;
 
-/// Why a field is sealed before it reaches any topic.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+/// Why a field is sealed before it reaches any topic, and so when it is forgotten.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Sensitivity {
     /// About a person; erased when the person must be forgotten.
     Personal,
     /// A password or the like; erased once the step that needed it is done.
     Secret,
+}
+
+impl Sensitivity {
+    /// As it is written in a schema.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Personal => "personal",
+            Self::Secret => "secret",
+        }
+    }
 }
 
 /// A schema that cannot be used to check anything.
@@ -166,7 +176,7 @@ pub(super) fn compile(schema: &Value) -> Result<Validator, ValidationError<'stat
 }
 
 /// The marked fields of a schema.
-pub(super) fn sensitive(schema: &Value) -> BTreeMap<String, Sensitivity> {
+pub fn sensitive(schema: &Value) -> BTreeMap<String, Sensitivity> {
     let properties = schema.get("properties").and_then(Value::as_object);
     let marked = |(name, p): (&String, &Value)| {
         let mark = serde_json::from_value(p.get("x-cirrus-sensitivity")?.clone()).ok()?;

@@ -1,6 +1,6 @@
 //! What is asked is done once, and answered when it is true.
 
-use crate::cloud::{OPERATOR, cloud, network, server};
+use crate::cloud::{ISSUER, OPERATOR, cloud, network, server};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -216,6 +216,35 @@ fn a_secret_never_reaches_the_journal_in_the_clear_and_is_not_shown() {
                 assert!(!text.contains("hunter2") && !text.contains("ada@example.org"), "{topic}");
             }
         }
+    });
+}
+
+#[test]
+fn personal_data_is_read_back_by_who_operates_the_resource_and_by_nobody_once_the_person_is_erased() {
+    cloud().run(async {
+        let acme = cloud().acme().await;
+        let mut order = server(&acme.cells[0], "personal", 1);
+        order["spec"]["contact"] = json!("grace@example.org");
+        let ordered = cloud().post(&acme.admin, &acme.resources(), order.clone()).fresh().answer().await.ok();
+        let viewer = cloud().unique("vera");
+        let grant = json!({ "principal": { "issuer": ISSUER, "subject": viewer }, "role": "tenant_viewer" });
+        let granted = cloud().post(&acme.admin, &format!("{}/members", acme.path()), grant).fresh().answer().await.ok();
+        let path = format!("{}/personal-data", ordered.header("location"));
+        let read = || cloud().get(&acme.admin, &path).at_least(&ordered).answer();
+        assert_eq!(read().await.ok().body["values"], json!({ "contact": "grace@example.org" }));
+        assert_eq!(cloud().get(&viewer, &path).at_least(&granted).answer().await.status, StatusCode::FORBIDDEN);
+
+        let erasures = format!("{}/erasures", acme.path());
+        let forget = |who: &str, person: &str| cloud().post(who, &erasures, json!({ "person": person })).fresh().answer();
+        assert_eq!(forget(&viewer, "grace@example.org").await.status, StatusCode::FORBIDDEN);
+        assert_eq!(forget(&acme.admin, "somebody@example.org").await.ok().body["erased"], false);
+        assert_eq!(read().await.ok().body["values"], json!({ "contact": "grace@example.org" }), "another person was meant");
+        assert_eq!(forget(&acme.admin, "grace@example.org").await.ok().body["erased"], true);
+
+        let after = read().await.ok();
+        assert_eq!((&after.body["values"], &after.body["erased"]), (&json!({}), &json!(["contact"])));
+        let again = cloud().post(&acme.admin, &acme.resources(), order).fresh().answer().await;
+        assert_eq!((again.status, again.problem()), (StatusCode::GONE, "erased"), "nothing is stored under this name any more");
     });
 }
 
