@@ -1,6 +1,7 @@
 # shellcheck shell=bash
 # Sourced: one Kafka broker that is its own controller, with everything it keeps in one directory.
 # DIRECTORY/data is its log, DIRECTORY/pid who runs it, DIRECTORY/server.log what it says.
+# A cluster is three such brokers, all controllers too, each in DIRECTORY/1, /2 and /3.
 
 # One heap for all machines that develop Cirrus; collections must not show in latencies.
 kafka_java=(java -Xms128m -Xmx512m -XX:+UseG1GC -XX:MaxGCPauseMillis=20 -XX:+ExitOnOutOfMemoryError -XX:-UsePerfData
@@ -105,6 +106,25 @@ sasl.mechanism.inter.broker.protocol=SCRAM-SHA-512
 listener.name.sasl_ssl.scram-sha-512.sasl.jaas.config=org.apache.kafka.common.security.scram.ScramLoginModule required username="$secured_user" password="$secured_password";
 SETTINGS
   fi
+}
+
+# Three brokers, three copies of what they keep for themselves. Each has a listener more, DETOUR, which tells its clients to come by
+# another port: whoever owns that port sees, delays and cuts what they say.
+kafka_cluster_prepare() { # DIRECTORY (PORT CONTROLLER-PORT DETOUR-PORT ADVERTISED-DETOUR-PORT) x 3
+  local directory=$1 id cluster voters
+  shift
+  cluster=$(random_kafka_id)
+  voters=1@127.0.0.1:$2,2@127.0.0.1:$6,3@127.0.0.1:${10}
+  for id in 1 2 3; do
+    kafka_prepare "$directory/$id" "$1" "$2"
+    sed -i "s/^cluster.id=.*/cluster.id=$cluster/; s/^node.id=.*/node.id=$id/; s/^directory.id=.*/directory.id=$(random_kafka_id)/" \
+      "$directory/$id/data/meta.properties"
+    sed -i "s/^node.id=.*/node.id=$id/; s/^controller.quorum.voters=.*/controller.quorum.voters=$voters/
+      s|^listeners=.*|&,DETOUR://127.0.0.1:$3|; s|^advertised.listeners=.*|&,DETOUR://127.0.0.1:$4|
+      s|^listener.security.protocol.map=.*|&,DETOUR:PLAINTEXT|
+      s/replication.factor=1/replication.factor=3/; s/min.isr=1/min.isr=2/" "$directory/$id/server.properties"
+    shift 4
+  done
 }
 
 kafka_options() {

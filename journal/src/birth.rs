@@ -36,6 +36,9 @@ use crate::topics::Journal;
 /// How long one question to the broker may take: administrative requests hang on a dead broker unless they are told not to.
 const ANSWER: Duration = Duration::from_secs(30);
 
+/// Between two looks at something that is about to be there.
+const PAUSE: Duration = Duration::from_millis(50);
+
 /// How safely the topics are kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Durability {
@@ -156,7 +159,14 @@ pub fn create(settings: &KafkaSettings, journal: &Journal, durability: Durabilit
         }
     }
     broker.wait_for(&topics, partitions)?;
-    check(settings, journal)
+    // Each broker of a cluster learns of a topic by itself: another one than was just asked may still say that there is none.
+    let deadline = Instant::now() + ANSWER;
+    loop {
+        match check(settings, journal) {
+            Err(BirthError::Missing(_)) if Instant::now() < deadline => std::thread::sleep(PAUSE),
+            checked => return checked,
+        }
+    }
 }
 
 /// Checks that the topics exist, would lose nothing, and are this journal's. Blocks for seconds at most when the broker answers.
@@ -254,7 +264,7 @@ impl Broker {
                 if Instant::now() > deadline {
                     return Err(BirthError::NotReady(topic.name.clone()));
                 }
-                std::thread::sleep(Duration::from_millis(50));
+                std::thread::sleep(PAUSE);
             }
         }
         Ok(())

@@ -26,6 +26,8 @@ pub struct Platform {
     pub postgres: Postgres,
     /// Base URLs of the API processes.
     pub apis: Vec<String>,
+    /// Base URLs of the deciders' health and figures; of a single one the first.
+    pub deciders: Vec<String>,
     /// Base URL of the provider.
     pub provider: String,
     /// Configuration, logs, keys.
@@ -38,50 +40,85 @@ pub struct Platform {
 struct Role {
     wrapper: Child,
     pid: u32,
-    arguments: Vec<String>,
+    order: Order,
 }
+
+/// How a process is started.
+#[derive(Debug, Clone)]
+struct Order {
+    arguments: Vec<String>,
+    variables: Vec<(String, String)>,
+}
+
+/// How many of each there are, and how they talk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Shape {
+    /// One of each role but two API processes.
+    Single,
+    /// The same over TLS, with a login.
+    Secured,
+    /// Two of each role, on a journal with three copies.
+    Redundant,
+}
+
+/// The roles that act on the platform, by the names of their processes. The second of each has `-2` behind it.
+const ROLES: [(&str, &[&str]); 6] = [
+    ("decider", &["decider"]),
+    ("projector", &["projector"]),
+    ("worker-zone-a", &["worker", "--zone", "zone-a"]),
+    ("worker-zone-b", &["worker", "--zone", "zone-b"]),
+    ("worker-regional", &["worker", "--regional"]),
+    ("api", &["api"]),
+];
 
 const WRAPPER: &str = r#""$@" </dev/null >>"$LOG" 2>&1 & echo $!; cat >/dev/null; kill -KILL $! 2>/dev/null"#;
 
 impl Platform {
     /// Starts everything and opens the demo cloud.
     pub async fn start() -> anyhow::Result<Self> {
-        Self::on(Kafka::start(), Postgres::start(), false).await
+        Self::on(Kafka::start(), Postgres::start(), Shape::Single).await
     }
 
     /// The same over TLS, with a login at both servers.
     pub async fn start_secured() -> anyhow::Result<Self> {
-        Self::on(Kafka::secured(), Postgres::secured(), true).await
+        Self::on(Kafka::secured(), Postgres::secured(), Shape::Secured).await
     }
 
-    async fn on(kafka: Kafka, postgres: Postgres, secured: bool) -> anyhow::Result<Self> {
-        let state = tempfile::tempdir()?;
-        let [api_1, api_2, decider, projector, provider] = free_ports();
-        let configuration = configuration(state.path(), &kafka, &postgres, secured, [api_1, decider, projector, provider]);
+    /// Three brokers, and two processes of every role: what one of them cannot do any more, another does.
+    pub async fn start_redundant() -> anyhow::Result<Self> {
+        Self::on(Kafka::cluster(), Postgres::start(), Shape::Redundant).await
+    }
+
+    async fn on(kafka: Kafka, postgres: Postgres, shape: Shape) -> anyhow::Result<Self> {
+        let state = tempfile::Builder::new().prefix("cirrus-platform.").tempdir()?;
+        let ports = Ports::free();
+        let configuration = configuration(state.path(), &kafka, &postgres, shape, &ports);
         std::fs::create_dir_all(state.path().join("keys"))?;
         std::fs::write(state.path().join("cirrus.toml"), configuration)?;
+        let provider = format!("127.0.0.1:{}", ports.provider);
         let mut platform = Self {
             kafka,
             postgres,
-            apis: [api_1, api_2].map(|port| format!("http://127.0.0.1:{port}")).to_vec(),
-            provider: format!("http://127.0.0.1:{provider}"),
+            apis: ports.api.map(|port| format!("http://127.0.0.1:{port}")).to_vec(),
+            deciders: ports.decider.map(|port| format!("http://127.0.0.1:{port}")).to_vec(),
+            provider: format!("http://{provider}"),
             state,
             roles: BTreeMap::new(),
             tokens: BTreeMap::new(),
         };
-        platform.run(&["journal", "create", "--partitions", "4", "--replication", "1", "--min-insync-replicas", "1"])?;
+        let (replication, in_sync) = if shape == Shape::Redundant { ("3", "2") } else { ("1", "1") };
+        platform.run(&["journal", "create", "--partitions", "4", "--replication", replication, "--min-insync-replicas", in_sync])?;
         // The API reads the public key of the development issuer when it starts.
         platform.run(&["token", "nobody"])?;
         let provider_state = platform.state.path().join("provider").to_string_lossy().into_owned();
-        let listen = format!("127.0.0.1:{provider}");
-        platform.launch("provider-sim", &["provider-sim", "--state", &provider_state, "--listen", &listen], &[])?;
-        platform.launch("decider", &["decider"], &[])?;
-        platform.launch("projector", &["projector"], &[])?;
-        platform.launch("worker-zone-a", &["worker", "--zone", "zone-a"], &[])?;
-        platform.launch("worker-zone-b", &["worker", "--zone", "zone-b"], &[])?;
-        platform.launch("worker-regional", &["worker", "--regional"], &[])?;
-        platform.launch("api", &["api"], &[])?;
-        platform.launch("api-2", &["api"], &[("CIRRUS_API__LISTEN", format!("127.0.0.1:{api_2}"))])?;
+        platform.launch("provider-sim", Order::new(&["provider-sim", "--state", &provider_state, "--listen", &provider]))?;
+        for (name, arguments) in ROLES {
+            platform.launch(name, Order::new(arguments))?;
+            if shape == Shape::Redundant || name == "api" {
+                let second = Order { variables: ports.second(platform.state.path()), ..Order::new(arguments) };
+                platform.launch(&format!("{name}-2"), second)?;
+            }
+        }
         platform.wait_ready().await?;
         platform.run(&["demo"])?;
         let tokens: Value = serde_json::from_str(&std::fs::read_to_string(platform.state.path().join("tokens.json"))?)?;
@@ -109,10 +146,49 @@ impl Platform {
 
     /// Kills a role as by `kill -9` and starts it again.
     pub fn kill_and_restart(&mut self, name: &str) -> anyhow::Result<()> {
+        let order = self.end(name)?;
+        self.launch(name, order)
+    }
+
+    /// Kills a role as by `kill -9` and starts it again with other variables of the environment beside its own.
+    pub fn restart_with(&mut self, name: &str, variables: &[(&str, &str)]) -> anyhow::Result<()> {
+        let mut order = self.end(name)?;
+        order.variables.retain(|(name, _)| !variables.iter().any(|(other, _)| other == name));
+        order.variables.extend(variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
+        self.launch(name, order)
+    }
+
+    /// Sends a signal to a role, by name: `STOP`, `CONT`, `TERM`.
+    pub fn signal(&self, name: &str, signal: &str) -> anyhow::Result<()> {
+        let pid = self.pid(name)?.to_string();
+        let sent = Command::new("kill").args([&format!("-{signal}"), &pid]).status()?;
+        ensure!(sent.success(), "{name} ({pid}) cannot be told {signal}");
+        Ok(())
+    }
+
+    /// The process of a role.
+    pub fn pid(&self, name: &str) -> anyhow::Result<u32> {
+        Ok(self.roles.get(name).with_context(|| format!("no role {name}"))?.pid)
+    }
+
+    /// The names of all roles.
+    pub fn roles(&self) -> Vec<String> {
+        self.roles.keys().cloned().collect()
+    }
+
+    /// Starts again what has ended by itself, as a supervisor does, and says which these were.
+    pub fn restart_dead(&mut self) -> anyhow::Result<Vec<String>> {
+        let dead: Vec<String> = self.roles.iter().filter(|(_, role)| !role.is_alive()).map(|(name, _)| name.clone()).collect();
+        for name in &dead {
+            self.kill_and_restart(name)?;
+        }
+        Ok(dead)
+    }
+
+    fn end(&mut self, name: &str) -> anyhow::Result<Order> {
         let mut role = self.roles.remove(name).with_context(|| format!("no role {name}"))?;
         role.kill();
-        let arguments: Vec<&str> = role.arguments.iter().map(String::as_str).collect();
-        self.launch(name, &arguments, &[])
+        Ok(role.order.clone())
     }
 
     /// A token of one of the demo cloud's people.
@@ -188,24 +264,24 @@ impl Platform {
         Ok(())
     }
 
-    fn command(&self, binary: &str, arguments: &[&str]) -> Command {
+    /// A binary of the workspace with this platform's configuration, to be run.
+    pub fn command(&self, binary: &str, arguments: &[&str]) -> Command {
         let mut command = Command::new(self::binary(binary));
         command.args(arguments).env("CIRRUS_CONFIG", self.state.path().join("cirrus.toml")).stdin(Stdio::null());
         command
     }
 
-    fn launch(&mut self, name: &str, arguments: &[&str], variables: &[(&str, String)]) -> anyhow::Result<()> {
+    fn launch(&mut self, name: &str, order: Order) -> anyhow::Result<()> {
         let log = self.state.path().join(format!("{name}.log"));
         OpenOptions::new().create(true).append(true).open(&log)?;
         let mut command = Command::new("sh");
-        command.args(["-c", WRAPPER, "sh"]).arg(binary("cirrus")).args(arguments);
+        command.args(["-c", WRAPPER, "sh"]).arg(binary("cirrus")).args(&order.arguments);
         command.env("CIRRUS_CONFIG", self.state.path().join("cirrus.toml")).env("LOG", log);
-        command.envs(variables.iter().map(|(name, value)| (name, value)));
+        command.envs(order.variables.iter().map(|(name, value)| (name, value)));
         let mut wrapper = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
         let mut line = String::new();
         BufReader::new(wrapper.stdout.take().context("a piped output")?).read_line(&mut line)?;
-        let arguments = arguments.iter().map(|a| (*a).to_owned()).collect();
-        self.roles.insert(name.to_owned(), Role { wrapper, pid: line.trim().parse()?, arguments });
+        self.roles.insert(name.to_owned(), Role { wrapper, pid: line.trim().parse()?, order });
         Ok(())
     }
 
@@ -221,7 +297,19 @@ impl Platform {
     }
 }
 
+impl Order {
+    fn new(arguments: &[&str]) -> Self {
+        Self { arguments: arguments.iter().map(|argument| (*argument).to_owned()).collect(), variables: Vec::new() }
+    }
+}
+
 impl Role {
+    /// False as soon as it has ended: its wrapper waits for something else, so a zombie is all that is left of it.
+    fn is_alive(&self) -> bool {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid)).unwrap_or_default();
+        stat.rsplit(") ").next().is_some_and(|rest| !rest.is_empty() && !rest.starts_with('Z'))
+    }
+
     fn kill(&mut self) {
         // The wrapper ends, too, once its pipe closes; a process that has ended already is no error.
         let _ = Command::new("kill").args(["-KILL", &self.pid.to_string()]).stderr(Stdio::null()).status();
@@ -249,12 +337,11 @@ pub struct Answer {
     pub body: Value,
 }
 
-/// A binary of the workspace, built beside the test.
+/// A binary of the workspace, built beside the program that runs, or beside the directory in which cargo puts tests.
 fn binary(name: &str) -> PathBuf {
-    let test = std::env::current_exe().expect("a running program has a path");
-    let path = test.parent().and_then(Path::parent).expect("tests lie in target/<profile>/deps").join(name);
-    assert!(path.exists(), "{} is not built: cargo build --workspace --bins", path.display());
-    path
+    let own = std::env::current_exe().expect("a running program has a path");
+    let found = own.ancestors().skip(1).take(2).map(|directory| directory.join(name)).find(|path| path.is_file());
+    found.unwrap_or_else(|| panic!("{name} is not built beside {}: cargo build --workspace --bins", own.display()))
 }
 
 /// Ports that are free, and that neither the kernel gives to an outgoing connection nor `dev/servers` to a server.
@@ -267,10 +354,35 @@ fn free_ports<const N: usize>() -> [u16; N] {
     })
 }
 
-fn configuration(state: &Path, kafka: &Kafka, postgres: &Postgres, secured: bool, ports: [u16; 4]) -> String {
-    let [api, decider, projector, provider] = ports;
+/// Where the roles listen: the first and the second of each.
+struct Ports {
+    api: [u16; 2],
+    decider: [u16; 2],
+    projector: [u16; 2],
+    provider: u16,
+}
+
+impl Ports {
+    fn free() -> Self {
+        let [a, b, c, d, e, f, provider] = free_ports();
+        Self { api: [a, b], decider: [c, d], projector: [e, f], provider }
+    }
+
+    /// What makes a process the second of its role.
+    fn second(&self, state: &Path) -> Vec<(String, String)> {
+        let listens = [("API", self.api), ("DECIDER", self.decider), ("PROJECTOR", self.projector)];
+        let mut variables: Vec<_> =
+            listens.map(|(role, ports)| (format!("CIRRUS_{role}__LISTEN"), format!("127.0.0.1:{}", ports[1]))).to_vec();
+        variables.push(("CIRRUS_STATE".to_owned(), state.join("second").to_string_lossy().into_owned()));
+        variables
+    }
+}
+
+fn configuration(state: &Path, kafka: &Kafka, postgres: &Postgres, shape: Shape, ports: &Ports) -> String {
+    let Ports { api: [api, _], decider: [decider, decider_2], projector: [projector, _], provider } = ports;
+    let second_decider = if shape == Shape::Redundant { format!(", \"http://127.0.0.1:{decider_2}\"") } else { String::new() };
     let (state, bootstrap, url) = (state.display(), kafka.bootstrap(), postgres.database());
-    let (kafka_tls, postgres_tls) = if secured {
+    let (kafka_tls, postgres_tls) = if shape == Shape::Secured {
         let kafka = format!(
             "security_protocol = \"sasl_ssl\"\nca_file = {:?}\nsasl_mechanism = \"SCRAM-SHA-512\"\nsasl_user = {USER:?}\nsasl_password_file = {:?}",
             kafka.ca_file(),
@@ -302,7 +414,7 @@ sweep_s = 1
 listen = "127.0.0.1:{api}"
 position_key_files = ["{state}/keys/position"]
 master_key_file = "{state}/keys/master"
-deciders = ["http://127.0.0.1:{decider}"]
+deciders = ["http://127.0.0.1:{decider}"{second_decider}]
 [[api.issuers]]
 issuer = "https://cirrus.development"
 audience = "cirrus"

@@ -24,9 +24,21 @@ pub const USER: &str = "cirrus";
 /// Its password; PostgreSQL's URLs contain it already.
 pub const PASSWORD: &str = "cirrus-test";
 
-/// A Kafka broker.
+/// Brokers of a cluster.
+pub const BROKERS: usize = 3;
+
+/// A Kafka broker, or a cluster of three.
 pub struct Kafka {
     holder: Holder,
+}
+
+/// A second way to a broker: whoever comes by it is told by the broker itself to come to `advertised`, where nobody listens until the test does.
+#[derive(Debug, Clone, Copy)]
+pub struct Detour {
+    /// Where the test has to listen.
+    pub advertised: u16,
+    /// Where it has to pass on to.
+    pub broker: u16,
 }
 
 impl Kafka {
@@ -47,9 +59,36 @@ impl Kafka {
         Self { holder: Holder::start("kafka", "secured") }
     }
 
-    /// `host:port` for `bootstrap.servers`; stays the same when the broker is started again.
+    /// A cluster of the caller's own: three brokers, which are its controllers, too.
+    pub fn cluster() -> Self {
+        Self { holder: Holder::start("kafka-cluster", "open") }
+    }
+
+    /// `host:port`, of all brokers, for `bootstrap.servers`; stays the same when a broker is started again.
     pub fn bootstrap(&self) -> String {
-        format!("127.0.0.1:{}", self.holder.port)
+        // Of a cluster each broker has four ports, the first of which is for clients.
+        let ports: Vec<String> = self.holder.ports.iter().step_by(4).map(|port| format!("127.0.0.1:{port}")).collect();
+        ports.join(",")
+    }
+
+    /// The detours to the brokers of a [`Kafka::cluster`], in their order.
+    pub fn detours(&self) -> Vec<Detour> {
+        self.holder.ports.chunks_exact(4).map(|ports| Detour { broker: ports[2], advertised: ports[3] }).collect()
+    }
+
+    /// Stops one broker of a cluster, from 1, cleanly: it hands its partitions over.
+    pub fn stop_broker(&self, broker: usize) {
+        self.holder.order(&format!("stop {broker}"));
+    }
+
+    /// Kills one broker of a cluster, from 1, without warning.
+    pub fn kill_broker(&self, broker: usize) {
+        self.holder.order(&format!("kill {broker}"));
+    }
+
+    /// Starts one broker of a cluster again and returns when it takes connections.
+    pub fn start_broker(&self, broker: usize) {
+        self.holder.order(&format!("start {broker}"));
     }
 
     /// A name, for a topic or a group, that no other test of this process uses.
@@ -124,6 +163,11 @@ impl Postgres {
         self.url(&name)
     }
 
+    /// The URL of the server's own database, for its owner.
+    pub fn server_url(&self) -> String {
+        format!("postgresql://postgres@127.0.0.1:{}/postgres", self.holder.port())
+    }
+
     /// PEM file with the authority that signed the certificate of a [`Postgres::secured`] server.
     pub fn ca_file(&self) -> PathBuf {
         self.holder.directory.join("tls/ca.pem")
@@ -150,7 +194,7 @@ impl Postgres {
     }
 
     fn url(&self, database: &str) -> String {
-        let port = self.holder.port;
+        let port = self.holder.port();
         if self.secured {
             format!("postgresql://{USER}:{PASSWORD}@127.0.0.1:{port}/{database}?sslmode=require")
         } else {
@@ -160,7 +204,7 @@ impl Postgres {
 
     /// Runs one statement as the server's owner, on a thread and runtime of its own: the caller may be inside a runtime or outside.
     fn execute(&self, statement: String) {
-        let url = format!("postgresql://postgres@127.0.0.1:{}/postgres", self.holder.port);
+        let url = self.server_url();
         let run = async move {
             let (client, connection) = tokio_postgres::connect(&url, NoTls).await?;
             let connection = tokio::spawn(connection);
@@ -189,7 +233,7 @@ fn next_number() -> u32 {
 struct Holder {
     process: Child,
     pipe: Mutex<Option<Pipe>>,
-    port: u16,
+    ports: Vec<u16>,
     directory: PathBuf,
 }
 
@@ -212,11 +256,15 @@ impl Holder {
         let mut pipe = Pipe { orders, answers };
         let ready = pipe.answer();
         let mut words = ready.splitn(3, ' ');
-        let (Some("ready"), Some(port), Some(directory)) = (words.next(), words.next(), words.next()) else {
+        let (Some("ready"), Some(ports), Some(directory)) = (words.next(), words.next(), words.next()) else {
             panic!("no {server} for this test: {ready}");
         };
-        let port = port.parse().expect("dev/servers says a port");
-        Self { process, pipe: Mutex::new(Some(pipe)), port, directory: directory.into() }
+        let ports = ports.split(',').map(|port| port.parse().expect("dev/servers says ports")).collect();
+        Self { process, pipe: Mutex::new(Some(pipe)), ports, directory: directory.into() }
+    }
+
+    fn port(&self) -> u16 {
+        self.ports[0]
     }
 
     fn order(&self, order: &str) {
