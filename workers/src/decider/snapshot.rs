@@ -202,15 +202,22 @@ mod tests {
     }
 
     #[test]
-    fn a_snapshot_whose_tombstones_are_lost_is_not_believed() {
-        let dir = tempfile::tempdir().unwrap();
-        saved(dir.path(), &JOURNAL);
-        for file in fs::read_dir(dir.path().join(JOURNAL.id.to_string())).unwrap().map(|entry| entry.unwrap().path()) {
-            if file.extension().is_some_and(|extension| extension == "tombstones") {
-                fs::remove_file(file).unwrap();
-            }
+    fn a_snapshot_whose_tombstones_are_lost_or_damaged_is_not_believed() {
+        for damage in [|file: &Path| fs::remove_file(file).unwrap(), |file: &Path| fs::write(file, "no longer a B-tree").unwrap()] {
+            let dir = tempfile::tempdir().unwrap();
+            saved(dir.path(), &JOURNAL);
+            damage(&dir.path().join(JOURNAL.id.to_string()).join(format!("{FOLD}.tombstones")));
+            assert!(SnapshotDir::open(dir.path(), &JOURNAL).unwrap().load(3).is_none());
         }
-        assert!(SnapshotDir::open(dir.path(), &JOURNAL).unwrap().load(3).is_none());
+    }
+
+    #[test]
+    fn one_directory_serves_one_decider() {
+        let dir = tempfile::tempdir().unwrap();
+        let first = SnapshotDir::open(dir.path(), &JOURNAL).unwrap();
+        assert!(SnapshotDir::open(dir.path(), &JOURNAL).is_err());
+        drop(first);
+        assert!(SnapshotDir::open(dir.path(), &JOURNAL).is_ok());
     }
 
     #[test]

@@ -7,7 +7,7 @@ use domain::{
     id::CommandId,
     partition::{Decided, Partition, Tombstones},
 };
-use redb::{Database, ReadableDatabase, TableDefinition};
+use redb::{Database, DatabaseError, ReadableDatabase, ReadableTable, TableDefinition};
 use std::{
     fmt, fs, io,
     path::Path,
@@ -52,14 +52,21 @@ impl TombstoneFile {
     pub fn open(dir: &Path, fold: &str, partitions: u32) -> Result<Self, redb::Error> {
         let path = dir.join(format!("{fold}.tombstones"));
         remove_others(dir, &path)?;
-        let database = Database::create(&path)?;
+        let database = match Database::create(&path) {
+            Err(damaged @ DatabaseError::Storage(_)) => {
+                tracing::warn!(%damaged, "the tombstones are dropped; they are filled again");
+                fs::remove_file(&path)?;
+                Database::create(&path)?
+            }
+            opened => opened?,
+        };
         let mut kept = Vec::new();
         let write = database.begin_write()?;
         {
             write.open_table(GONE)?;
             let counts = write.open_table(KEPT)?;
             for partition in 0..partitions {
-                kept.push(AtomicU64::new(redb::ReadableTable::get(&counts, partition)?.map_or(0, |count| count.value())));
+                kept.push(AtomicU64::new(counts.get(partition)?.map_or(0, |count| count.value())));
             }
         }
         write.commit()?;
