@@ -12,7 +12,8 @@
 //! 5. a report, which the decider may refuse: then the step is not this worker's any more.
 //!
 //! - A call *may be under way* if and only if the step is announced and now is before the announced deadline plus the settle time of the provider.
-//! - Absence is believed only when no call may be under way.
+//! - Absence is believed only when no call may be under way, and is as old as the question, not as the answer.
+//! - An announcement counts up from the last one that its worker knew of. If there was a later one, the worker has looked too early, and is refused.
 //! - Names are `cirrus-<intent that made it>` and never used again, so a late delete harms nothing.
 
 pub mod inbox;
