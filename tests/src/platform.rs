@@ -79,6 +79,11 @@ impl Platform {
         Self::on(Kafka::start(), Postgres::start(), Shape::Single).await
     }
 
+    /// The same on a broker that is there already.
+    pub async fn start_on(kafka: Kafka) -> anyhow::Result<Self> {
+        Self::on(kafka, Postgres::start(), Shape::Single).await
+    }
+
     /// The same over TLS, with a login at both servers.
     pub async fn start_secured() -> anyhow::Result<Self> {
         Self::on(Kafka::secured(), Postgres::secured(), Shape::Secured).await
@@ -224,8 +229,9 @@ impl Platform {
 
     /// The demo tenant and its cell *production*, as paths of the API.
     pub async fn demo(&self) -> anyhow::Result<(String, String)> {
-        let me = self.get("ada", "/v1/me").await?;
-        let tenant = me.body["tenants"][0]["tenant"].as_str().context("ada has no tenant")?.to_owned();
+        // Vera is in no other tenant, whatever a test has opened.
+        let me = self.get("vera", "/v1/me").await?;
+        let tenant = me.body["tenants"][0]["tenant"].as_str().context("vera has no tenant")?.to_owned();
         let cells = self.get("ada", &format!("/v1/tenants/{tenant}/cells")).await?;
         let cells = cells.body["items"].as_array().context("no cells")?.clone();
         let cell = cells.iter().find(|c| c["name"] == "production").and_then(|c| c["id"].as_str()).context("no cell production")?;

@@ -59,6 +59,11 @@ impl Kafka {
         Self { holder: Holder::start("kafka", "secured") }
     }
 
+    /// A broker of the caller's own that keeps its data below this directory: on a file system that the caller can fill.
+    pub fn start_in(directory: &Path) -> Self {
+        Self { holder: Holder::start_in(Some(directory), "kafka", "open") }
+    }
+
     /// A cluster of the caller's own: three brokers, which are its controllers, too.
     pub fn cluster() -> Self {
         Self { holder: Holder::start("kafka-cluster", "open") }
@@ -244,8 +249,14 @@ struct Pipe {
 
 impl Holder {
     fn start(server: &str, security: &str) -> Self {
+        Self::start_in(None, server, security)
+    }
+
+    /// `directory` instead of where temporary files usually lie.
+    fn start_in(directory: Option<&Path>, server: &str, security: &str) -> Self {
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../dev/servers");
         let mut process = Command::new(&script)
+            .envs(directory.map(|directory| ("TMPDIR", directory)))
             .args(["hold", server, security])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())

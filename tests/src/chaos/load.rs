@@ -140,8 +140,15 @@ impl Clients {
         let id = opened.body["id"].as_str().context("a tenant has an id")?.parse()?;
         let write = Write { route: "POST /v1/tenants/{tenant}/cells", resource: None, action: None, body: json!({"name": "work"}) };
         let mut rng = StdRng::seed_from_u64(self.seed);
-        let answer = self.insist(&mut rng, ADMINISTRATOR, id, &write, &name).await.context("the cell was never decided")?;
-        ensure!(answer.is_done(), "no cell for the clients: {answer:?}");
+        let deadline = Instant::now() + PATIENCE;
+        let answer = loop {
+            let answer = self.insist(&mut rng, ADMINISTRATOR, id, &write, &name).await.context("the cell was never decided")?;
+            // The other API process may not have heard of the tenant yet.
+            if answer.is_done() {
+                break answer;
+            }
+            ensure!(answer.status == 404 && Instant::now() < deadline, "no cell for the clients: {answer:?}");
+        };
         Ok(Tenant { id, cell: answer.body["id"].as_str().context("a cell has an id")?.parse()? })
     }
 

@@ -5,7 +5,9 @@ mod brokers;
 mod clocks;
 mod copies;
 mod deciders;
+mod disks;
 mod doors;
+mod impostors;
 mod read_models;
 mod workers;
 
@@ -51,6 +53,8 @@ pub const ALL: &[Scenario] = &[
     Scenario { number: 22, name: "strangers", short: false, run: |f, told| Box::pin(doors::strangers(f, told)) },
     Scenario { number: 18, name: "flood", short: false, run: |f, told| Box::pin(doors::flood(f, told)) },
     Scenario { number: 16, name: "altered-copies", short: false, run: |f, told| Box::pin(copies::alter(f, told)) },
+    Scenario { number: 7, name: "full-disk", short: false, run: |f, told| Box::pin(disks::full(f, told)) },
+    Scenario { number: 20, name: "another-log", short: false, run: |f, told| Box::pin(impostors::another_log(f, told)) },
     Scenario { number: 17, name: "wrong-clock", short: false, run: |f, told| Box::pin(clocks::wrong(f, told)) },
     Scenario { number: 5, name: "cut-off", short: false, run: |f, told| Box::pin(brokers::cut(f, told)) },
     Scenario { number: 6, name: "late-answers", short: false, run: |f, told| Box::pin(brokers::late(f, told)) },
