@@ -85,7 +85,7 @@ impl Client {
         self.script.is_empty() && self.left == 0 && self.asking.is_none()
     }
 
-    /// Its attempt is with this process no more.
+    /// Asks, waits, hears or gives up.
     pub fn step(&mut self, moment: &mut Moment<'_>, checker: &mut Checker, told: &mut Vec<String>) -> Result<(), Violated> {
         let Some(asking) = &mut self.asking else {
             self.asking = self.wish(moment);
@@ -159,10 +159,12 @@ impl Client {
         let host = alive[moment.random.random_range(0..alive.len())];
         asking.attempts += 1;
         let mut command = asking.command.clone();
-        if asking.attempts > 1 && moment.faults && moment.random.random_ratio(1, 8) {
-            if let Command::CreateResource { spec, .. } = &mut command {
-                *spec = serde_json::json!({ "vcpus": 1, "again": true });
-            }
+        if asking.attempts > 1
+            && moment.faults
+            && moment.random.random_ratio(1, 8)
+            && let Command::CreateResource { spec, .. } = &mut command
+        {
+            *spec = serde_json::json!({ "vcpus": 1, "again": true });
         }
         let record = CommandRecord {
             id: asking.id,

@@ -56,7 +56,7 @@ struct Ways {
 }
 
 enum Leg {
-    There(String, MemoryProvider, Request, DateTime<Utc>, oneshot::Sender<Outcome<Value>>),
+    There(String, MemoryProvider, Box<Request>, DateTime<Utc>, oneshot::Sender<Outcome<Value>>),
     Back(Outcome<Value>, oneshot::Sender<Outcome<Value>>),
 }
 
@@ -93,7 +93,7 @@ impl Far {
             match leg {
                 Leg::There(caller, cloud, request, deadline, answer) => {
                     cloud.advance_to(at);
-                    let sent = Transport::send(&cloud, request.clone(), deadline);
+                    let sent = Transport::send(&cloud, Request::clone(&request), deadline);
                     let outcome = sent.now_or_never().expect("a cloud in memory answers at once");
                     let mut ways = self.ways.lock().unwrap();
                     ways.told.push(line(&caller, &request, &outcome));
@@ -142,7 +142,7 @@ impl Transport for Caller {
             let there = self.far.time.now() + ways.delay();
             // What has not arrived when its caller gives up never does: that is what the settle time of a provider promises.
             if there < truly {
-                ways.start(there, Leg::There(self.name.clone(), self.cloud.clone(), request, truly, answer));
+                ways.start(there, Leg::There(self.name.clone(), self.cloud.clone(), Box::new(request), truly, answer));
             }
         }
         let patience = (deadline - self.environment.now()).to_std().unwrap_or_default();
