@@ -37,13 +37,16 @@ pub fn log_to_stderr(default: &str) {
     }
 }
 
-/// The read models' database and the journal that it belongs to, both checked: a role that finds another journal does not start.
+/// The read models' database and the journal that it belongs to, both checked: a role that finds another journal, or less of it than the read models
+/// hold, does not start.
 pub async fn ground(config: &Config) -> anyhow::Result<(Database, Journal)> {
     let database = Database::connect(&config.postgres)?;
     database.migrate().await.context("PostgreSQL cannot be used")?;
     let journal = database.journal().await?;
-    let kafka = config.kafka.clone();
-    let warnings = tokio::task::spawn_blocking(move || birth::check(&kafka, &journal)).await??;
+    let (kafka, read) = (config.kafka.clone(), database.checkpoints().await?);
+    let check =
+        move || birth::check(&kafka, &journal).and_then(|warnings| birth::check_reaches(&kafka, &journal, &read).map(|()| warnings));
+    let warnings = tokio::task::spawn_blocking(check).await??;
     for warning in warnings {
         tracing::warn!("{warning}");
     }

@@ -29,8 +29,9 @@ use uuid::Uuid;
 
 pub use self::fitness::Fault;
 use self::fitness::{Kind, Topic};
+use crate::follower::StoredReader;
 use crate::kafka::{KafkaLog, KafkaSettings, SettingsError};
-use crate::log::LogError;
+use crate::log::{Log as _, LogError};
 use crate::topics::Journal;
 
 /// How long one question to the broker may take: administrative requests hang on a dead broker unless they are told not to.
@@ -205,6 +206,28 @@ pub fn check(settings: &KafkaSettings, journal: &Journal) -> Result<Vec<Warning>
         warnings.push(Warning::NoAuthorizer);
     }
     Ok(warnings)
+}
+
+/// Checks that the topic still holds all that somebody has read from it. Every record that counts takes an offset of its own, in whatever copy, so a
+/// partition that ends below a seq that was read was made again, restored from an older copy, or is another cluster's. Blocks.
+///
+/// # Errors
+///
+/// [`BirthError::Unfit`] with every partition that is too short; another kind when the broker could not be asked.
+pub fn check_reaches(settings: &KafkaSettings, journal: &Journal, read: &[StoredReader]) -> Result<(), BirthError> {
+    let log = KafkaLog::new(settings, &journal.events(), journal.all_partitions())?;
+    let mut faults = Vec::new();
+    for state in read.iter().map(|stored| &stored.state).filter(|state| state.generation == journal.generation) {
+        let (partition, read) = (state.partition, state.seq - journal.genesis(state.partition).seq());
+        let high = log.watermarks(partition)?.high;
+        if u64::try_from(high).is_ok_and(|high| high < read) {
+            let sentence = format!(
+                "partition {partition} ends at offset {high}, and {read} records of it were read before: it was made again, restored from an older copy, or is another cluster's"
+            );
+            faults.push(Fault { topic: log.topic().to_owned(), sentence });
+        }
+    }
+    if faults.is_empty() { Ok(()) } else { Err(BirthError::Unfit(faults)) }
 }
 
 /// The journal whose chains lie on the topic of this generation, by the first record that names one; none while nothing was written. For

@@ -36,7 +36,8 @@ pub async fn another_log(field: &mut Field, _: Told) -> anyhow::Result<()> {
 
     let create = ["journal", "create", "--partitions", "4", "--replication", "1", "--min-insync-replicas", "1"];
     let mut command = platform.command("cirrus", &create);
-    let made = block_in_place(|| command.env("CIRRUS_KAFKA__BOOTSTRAP", other.bootstrap()).stderr(Stdio::null()).status())?;
+    let made =
+        block_in_place(|| command.env("CIRRUS_KAFKA__BOOTSTRAP", other.bootstrap()).stdout(Stdio::null()).stderr(Stdio::null()).status())?;
     ensure!(made.success(), "the topics could not be made again");
     refused(field, &platform, &other, "topics that were made again", "records of it were read before").await?;
 

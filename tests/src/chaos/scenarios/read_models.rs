@@ -4,7 +4,10 @@ use super::Told;
 use crate::chaos::field::Field;
 use anyhow::{Context, ensure};
 use rand::{RngExt, seq::IndexedRandom};
-use std::time::{Duration, Instant};
+use std::{
+    process::Stdio,
+    time::{Duration, Instant},
+};
 use tokio::task::block_in_place;
 use tokio_postgres::NoTls;
 
@@ -70,7 +73,8 @@ pub async fn rebuild(field: &mut Field, told: Told) -> anyhow::Result<()> {
     let until = Instant::now() + told.time;
     loop {
         for model in projections::model::ALL {
-            let mut cancelled = field.platform.command("cirrus", &["projections", "rebuild", model.name()]).spawn()?;
+            let mut command = field.platform.command("cirrus", &["projections", "rebuild", model.name()]);
+            let mut cancelled = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
             let pause = Duration::from_millis(field.rng.random_range(50..900));
             field.pass(pause).await?;
             // It may have ended already; then the next one is a second build.
