@@ -141,6 +141,8 @@ fn decide_on_step(
         Command::ReportPending { call_deadline, .. } if *call_deadline > facts.now + LONGEST_CALL => {
             Err(Refusal::field("#/call_deadline", "more than an hour ahead"))
         }
+        // Of a clock that is far behind: nobody would wait for such a call.
+        Command::ReportPending { call_deadline, .. } if *call_deadline <= facts.now => Err(Refusal::field("#/call_deadline", "has passed")),
         Command::ReportPending { worker, epoch, call_deadline, .. } => match &step.pending {
             Some(p) if p.worker != *worker && p.call_deadline > facts.now => Err(Refusal::StepTaken { until: p.call_deadline }),
             // Whoever does not know of the last call has looked before it ended, and would make again what that call made.

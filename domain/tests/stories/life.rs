@@ -356,6 +356,7 @@ fn a_step_is_held_by_one_worker_until_its_call_deadline() {
     // A call that failed may still take effect; and nobody may hold a step for days.
     cloud.calls("w1", id, 30).is("refused: step_taken");
     cloud.calls("w2", id, 3601).is("refused: bad_field");
+    cloud.calls("w2", id, 0).is("refused: bad_field");
 }
 
 #[test]

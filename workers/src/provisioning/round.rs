@@ -162,7 +162,12 @@ impl Round<'_> {
             Reported::Refused(Refusal::StepTaken { until }, _) => {
                 Err(Ended::Again { at: until.max(now + TimeDelta::seconds(1)), failed: None })
             }
-            Reported::Refused(_, seq) => Err(Ended::Over(seq)),
+            Reported::Refused(refusal, seq) => {
+                if let Refusal::BadField { .. } = refusal {
+                    tracing::error!(resource = %job.resource, %refusal, "a call may not be announced: {refusal}; is the clock of this machine right?");
+                }
+                Err(Ended::Over(seq))
+            }
             Reported::Unknown => Err(self.again(TimeDelta::seconds(1), None)),
         }
     }
