@@ -78,9 +78,16 @@ fn sample(kind: &str, cloud: &Cloud, stage: &Stage) -> (Command, Needs) {
             (Command::ResolveStep { resource: stage.busy, intent, verdict: Verdict::Done, reason: "seen".to_owned() }, Operator)
         }
         "correct_lifecycle" => (correct(server, LifecycleFact::Provisioned, cloud.now), Operator),
-        "report_pending" => {
-            (Command::ReportPending { resource: stage.busy, intent, worker: "w".to_owned(), epoch: 1, call_deadline: cloud.now }, Worker)
-        }
+        "report_pending" => (
+            Command::ReportPending {
+                resource: stage.busy,
+                intent,
+                worker: "w".to_owned(),
+                epoch: 1,
+                call_deadline: cloud.now + chrono::TimeDelta::seconds(30),
+            },
+            Worker,
+        ),
         "report_done" => {
             (Command::ReportDone { resource: stage.busy, intent, external: None, kind: crate::cloud::kind("server"), zone: None }, Worker)
         }
