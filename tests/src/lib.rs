@@ -1,5 +1,6 @@
 //! Does it hold together: scenarios, simulation, end to end.
 
+pub mod cloud;
 pub mod platform;
 pub mod quota;
 pub mod servers;

@@ -249,12 +249,12 @@ pub struct Answer {
     pub body: Value,
 }
 
-/// A binary of the workspace, built beside the test.
+/// A binary of the workspace, of the same profile as this program: programs lie in `target/<profile>`, tests in its `deps`.
 fn binary(name: &str) -> PathBuf {
-    let test = std::env::current_exe().expect("a running program has a path");
-    let path = test.parent().and_then(Path::parent).expect("tests lie in target/<profile>/deps").join(name);
-    assert!(path.exists(), "{} is not built: cargo build --workspace --bins", path.display());
-    path
+    let program = std::env::current_exe().expect("a running program has a path");
+    let mut places = program.ancestors().skip(1).take(2).map(|directory| directory.join(name));
+    let found = places.find(|path| path.exists());
+    found.unwrap_or_else(|| panic!("{name} is not built beside {}: cargo build --workspace --bins", program.display()))
 }
 
 /// Ports that are free, and that neither the kernel gives to an outgoing connection nor `dev/servers` to a server.
