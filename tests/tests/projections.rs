@@ -2,8 +2,6 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
-#[path = "projections/cloud.rs"]
-mod cloud;
 #[path = "projections/database.rs"]
 mod database;
 #[path = "projections/lists.rs"]

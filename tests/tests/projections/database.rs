@@ -1,6 +1,5 @@
 //! A database of a test's own, with builds that the test fills by hand.
 
-use super::cloud::{Cloud, together};
 use projections::{
     build::{self, Build, CarryError},
     commit::Batch,
@@ -11,7 +10,10 @@ use projections::{
 };
 use schemas::record::Digest;
 use std::collections::BTreeMap;
-use tests::servers::Postgres;
+use tests::{
+    cloud::{Cloud, together},
+    servers::Postgres,
+};
 
 /// An empty database that belongs to the journal of `cloud`.
 pub async fn database(cloud: &Cloud) -> Database {

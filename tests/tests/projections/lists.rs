@@ -1,6 +1,6 @@
 //! Lists: every filter, and walks that miss nothing.
 
-use super::{cloud::Cloud, database::shown};
+use super::database::shown;
 use domain::{
     Labels,
     command::Command,
@@ -9,6 +9,7 @@ use domain::{
 };
 use projections::resources::{Filter, InCell, Named, Order, ResourceRow};
 use std::collections::BTreeSet;
+use tests::cloud::Cloud;
 
 struct Shop {
     cloud: Cloud,

@@ -1,9 +1,6 @@
 //! What each read model makes of commits.
 
-use super::{
-    cloud::{Answer, Cloud, person},
-    database::{Shows, shown},
-};
+use super::database::{Shows, shown};
 use domain::{
     Timestamp,
     command::{Command, Origin, Verdict},
@@ -20,6 +17,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     time::Duration,
 };
+use tests::cloud::{Answer, Cloud, person};
 
 fn acme() -> (Cloud, TenantId) {
     let mut cloud = Cloud::new();

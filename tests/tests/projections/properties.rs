@@ -1,9 +1,6 @@
 //! What holds for every read model, over random histories.
 
-use super::{
-    cloud::{Cloud, person, together},
-    database::{apply, builds, database, digests},
-};
+use super::database::{apply, builds, database, digests};
 use domain::{
     catalogue::Action,
     command::{Command, LifecycleFact, Origin, Verdict},
@@ -16,6 +13,7 @@ use domain::{
 use projections::snapshot::Shown;
 use proptest::prelude::*;
 use std::{sync::OnceLock, time::Duration};
+use tests::cloud::{Cloud, person, together};
 use tokio::runtime::Runtime;
 
 fn runtime() -> &'static Runtime {
@@ -165,7 +163,7 @@ fn change(resource: ResourceId, name: Option<String>, spec: Option<serde_json::V
     Command::ChangeResource { resource, if_generation: None, name, labels: None, spec, version: 1 }
 }
 
-fn operate(cloud: &mut Cloud, tenant: TenantId, command: Command) -> super::cloud::Answer {
+fn operate(cloud: &mut Cloud, tenant: TenantId, command: Command) -> tests::cloud::Answer {
     let id = cloud.next_id();
     cloud.send(id, Some(tenant), Origin::Commands, Actor::Principal(person("operator")), command)
 }

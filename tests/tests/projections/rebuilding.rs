@@ -1,7 +1,6 @@
 //! Read models that are filled anew while they are used.
 
 use super::{
-    cloud::Cloud,
     database::database,
     running::{PATIENCE, Running, caught_up, more},
 };
@@ -12,6 +11,7 @@ use projections::{
     model::ALL,
     snapshot::Shown,
 };
+use tests::cloud::Cloud;
 use tokio::{sync::watch, time::timeout};
 
 fn cloud() -> (Cloud, TenantId) {

@@ -1,9 +1,6 @@
 //! Who keeps the read models up to date, and what happens when something goes wrong.
 
-use super::{
-    cloud::{Cloud, together},
-    database::{apply, builds, database, digests, shown},
-};
+use super::database::{apply, builds, database, digests, shown};
 use domain::{
     command::Command,
     id::{ResourceId, TenantId},
@@ -21,7 +18,10 @@ use projections::{
 use schemas::record::{Digest, Position};
 use serde_json::value::RawValue;
 use std::{sync::Arc, time::Duration};
-use tests::servers::Postgres;
+use tests::{
+    cloud::{Cloud, together},
+    servers::Postgres,
+};
 use tokio::{
     sync::watch,
     task::JoinHandle,

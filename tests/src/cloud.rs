@@ -1,4 +1,6 @@
 //! A cloud without brokers: commands are decided by the domain's own partitions, and the commits lie as a true chain on a journal in memory.
+//!
+//! What cannot happen panics: this is for tests and measurements alone.
 
 use domain::{
     Timestamp,
@@ -25,11 +27,13 @@ use uuid::Uuid;
 
 /// All that a test needs of a cloud.
 pub struct Cloud {
+    /// Which journal.
     pub journal: Journal,
     /// The journal's topic.
     pub twin: Twin,
     /// Every record in the order in which it was written, as a batch of its own.
     pub records: Vec<Batch>,
+    /// The time of the last commit; each command is decided a second later than the one before.
     pub now: Timestamp,
     producer: Arc<dyn Producer>,
     chains: Vec<Chain>,
@@ -40,13 +44,18 @@ struct Chain {
     state: Partition,
     follower: Follower,
     next_offset: i64,
+    /// Records of the commands and of the reports topic answered so far.
+    answered: [i64; 2],
 }
 
 /// What became of a command.
 #[derive(Debug)]
 pub struct Answer {
+    /// The command.
     pub id: CommandId,
+    /// Its commit.
     pub position: Position,
+    /// What it decided.
     pub events: Vec<Event>,
 }
 
@@ -58,6 +67,7 @@ impl Answer {
     }
 }
 
+/// Somebody known to the platform's one issuer of tokens.
 pub fn person(name: &str) -> Principal {
     Principal { issuer: "https://id.example".into(), subject: name.into() }
 }
@@ -72,6 +82,7 @@ impl Cloud {
         Self::with_partitions(2)
     }
 
+    /// The same with so many.
     pub fn with_partitions(partitions: u32) -> Self {
         let journal = Journal { id: Uuid::from_u128(0xC1_5505), generation: 1, partitions };
         let twin = Twin::new(journal.events(), journal.all_partitions());
@@ -79,6 +90,7 @@ impl Cloud {
             state: Partition::default(),
             follower: Follower::new(journal.genesis(partition), None).unwrap(),
             next_offset: 0,
+            answered: [0; 2],
         };
         let mut cloud = Self {
             chains: (0..journal.all_partitions()).map(chain).collect(),
@@ -115,6 +127,7 @@ impl Cloud {
         &self.state(self.partition_of(tenant)).tenants[&tenant]
     }
 
+    /// The partition of a tenant's chain.
     pub fn partition_of(&self, tenant: TenantId) -> u32 {
         tenant.partition(self.journal.partitions)
     }
@@ -142,6 +155,7 @@ impl Cloud {
         tenant
     }
 
+    /// A cell without limits of its own.
     pub fn create_cell(&mut self, tenant: TenantId, name: &str) -> CellId {
         let create = Command::CreateCell { name: name.to_owned(), billing_account: None, limits: Limits::new(), parent: None };
         self.ask(tenant, create).created()
@@ -217,6 +231,7 @@ impl Cloud {
         self.send(id, tenant, Origin::Reports, Actor::Service("worker".to_owned()), command)
     }
 
+    /// An id for a command.
     pub fn next_id(&mut self) -> CommandId {
         self.asked += 1;
         CommandId(Uuid::new_v5(&Uuid::NAMESPACE_OID, &self.asked.to_be_bytes()))
@@ -258,8 +273,10 @@ impl Cloud {
             Origin::Commands => schemas::record::Origin::Commands,
             Origin::Reports => schemas::record::Origin::Reports,
         };
+        let next = &mut self.chains[partition as usize].answered[usize::from(origin == schemas::record::Origin::Reports)];
+        let offset = std::mem::replace(next, *next + 1);
         let request = format!("req-{}", self.asked);
-        let command = CommandRef { id: id.0, kind, origin, generation: 1, offset: seq as i64, request, digest, traceparent: None };
+        let command = CommandRef { id: id.0, kind, origin, generation: 1, offset, request, digest, traceparent: None };
         let position = self.commit(partition, command, Some(actor), events.iter().map(schemas::event::encode).collect());
         Answer { id, position, events }
     }
