@@ -3,7 +3,6 @@
 pub mod append;
 pub mod fold;
 pub mod growth;
-pub mod latency;
 pub mod projection;
 pub mod verify;
 
@@ -21,7 +20,7 @@ pub struct Line {
 }
 
 /// All of them, in the order in which they run.
-pub const ALL: &[Line] = &[append::LINE, verify::LINE, fold::LINE, projection::LINE, latency::LINE, growth::LINE];
+pub const ALL: &[Line] = &[append::LINE, verify::LINE, fold::LINE, projection::LINE, growth::LINE];
 
 /// All of them in words.
 pub fn help() -> String {

@@ -76,6 +76,12 @@ fn writer() -> WriterId {
     WriterId([7; 16])
 }
 
+impl Default for Cloud {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl Cloud {
     /// An empty platform with two partitions of tenants, one operator, two zones and the catalogue.
     pub fn new() -> Self {

@@ -48,7 +48,7 @@ impl Kept for Gone {
 
 impl Snapshots for Disk {
     fn load(&self, partition: u32) -> Option<(StoredWriter, Partition)> {
-        self.0.get(&partition).map(|(stored, state, _)| (stored.clone(), state.clone()))
+        self.0.get(&partition).map(|(stored, state, _)| (*stored, state.clone()))
     }
 
     fn tombstones(&self, partition: u32) -> Arc<dyn Kept> {
