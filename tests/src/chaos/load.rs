@@ -230,8 +230,8 @@ impl Clients {
                     self.decided.fetch_add(1, Ordering::Relaxed);
                     return Some(answer);
                 }
-                // Turned away before it was sent: what is asked of is gone.
-                Some(answer) if answer.status == 404 => return Some(answer),
+                // Turned away before it was sent: what is asked of is gone, or the key is that of another request.
+                Some(answer) if matches!(answer.status, 404 | 422) => return Some(answer),
                 _ => {}
             }
             tokio::time::sleep(Duration::from_millis(rng.random_range(pause / 2..pause))).await;
