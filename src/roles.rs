@@ -10,7 +10,7 @@ pub mod provider_sim;
 pub mod worker;
 
 use crate::config::Config;
-use ::journal::{birth, kafka::KafkaLog, log::Log, topics::Journal};
+use ::journal::{birth, follower::StoredReader, kafka::KafkaLog, log::Log, topics::Journal};
 use ::projections::database::Database;
 use anyhow::Context;
 use axum::Router;
@@ -37,20 +37,21 @@ pub fn log_to_stderr(default: &str) {
     }
 }
 
-/// The read models' database and the journal that it belongs to, both checked: a role that finds another journal, or less of it than the read models
-/// hold, does not start.
-pub async fn ground(config: &Config) -> anyhow::Result<(Database, Journal)> {
+/// The read models' database, the journal that it belongs to, and how far the read models have read it, all checked: a role that finds another
+/// journal, or less of it than the read models hold, does not start.
+pub async fn ground(config: &Config) -> anyhow::Result<(Database, Journal, Vec<StoredReader>)> {
     let database = Database::connect(&config.postgres)?;
     database.migrate().await.context("PostgreSQL cannot be used")?;
     let journal = database.journal().await?;
-    let (kafka, read) = (config.kafka.clone(), database.checkpoints().await?);
+    let (kafka, checkpoints) = (config.kafka.clone(), database.checkpoints().await?);
+    let read = checkpoints.clone();
     let check =
         move || birth::check(&kafka, &journal).and_then(|warnings| birth::check_reaches(&kafka, &journal, &read).map(|()| warnings));
     let warnings = tokio::task::spawn_blocking(check).await??;
     for warning in warnings {
         tracing::warn!("{warning}");
     }
-    Ok((database, journal))
+    Ok((database, journal, checkpoints))
 }
 
 /// The journal's own topic.

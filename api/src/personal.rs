@@ -99,15 +99,15 @@ pub async fn erase(
     if !view.standing.may(permission, None) {
         return Err(refusals::problem(&Refusal::Forbidden { permission }));
     }
+    let mut erased = false;
+    if asked.validate_only {
+        return Ok(Json(Erased { erased }).into_response());
+    }
     let client = api.database.client().await?;
     let client: &tokio_postgres::Client = &client;
-    let mut erased = false;
     for field in personal_fields(&view.snapshot.services().await?) {
         let person: Uuid = person_named(&api.sealer, client, tenant, &field, &body.value.person).await?;
-        // Only advice leaves it at that.
-        if !asked.validate_only {
-            erased |= seal::erase(client, tenant.0, Subject::Person(person)).await?;
-        }
+        erased |= seal::erase(client, tenant.0, Subject::Person(person)).await?;
     }
     Ok(Json(Erased { erased }).into_response())
 }

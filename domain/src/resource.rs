@@ -341,6 +341,13 @@ pub struct Remains {
     pub step: Step,
 }
 
+impl Remains {
+    /// Remains as they are found, with their clean-up open.
+    pub fn found(kind: &ServiceName, zone: &Option<ZoneName>, made_by: IntentId, opened: &Opened) -> Self {
+        Self { kind: kind.clone(), zone: zone.clone(), made_by, step: Step::open(opened, Work::CleanUp) }
+    }
+}
+
 impl Step {
     fn open(opened: &Opened, work: Work) -> Self {
         Self { intent: opened.intent, work, deadline: opened.deadline, overdue: false, pending: None, attempts: 0 }

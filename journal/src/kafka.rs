@@ -79,7 +79,8 @@ impl Log for KafkaLog {
     }
 
     fn open_producer(&self) -> Result<Arc<dyn Producer>, LogError> {
-        let opened = producer::KafkaProducer::open(self.client()?, Arc::clone(&self.topic));
+        let config = self.settings.producer().map_err(|error| self.failed("cannot make a client", error))?;
+        let opened = producer::KafkaProducer::open(config, Arc::clone(&self.topic));
         Ok(Arc::new(opened.map_err(|error| self.failed("cannot make a producer", error))?))
     }
 

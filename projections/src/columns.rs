@@ -4,8 +4,11 @@
 //! journal in what a provider or an identity issuer said. One such value must not stop a read model, so it is replaced in the columns by
 //! which rows are found. What was said stands unchanged in the row's JSON, in columns of type `json`: `jsonb` would round numbers and refuse NUL.
 
+use crate::snapshot::{ReadError, value};
 use chrono::{DateTime, Utc};
 use domain::Timestamp;
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::Value;
 use std::borrow::Cow;
 
 /// A text without NUL characters.
@@ -28,6 +31,19 @@ pub fn int(n: u64) -> i64 {
 /// A count read back.
 pub fn count(n: i64) -> u64 {
     u64::try_from(n).unwrap_or(0)
+}
+
+/// The name of a unit variant, as the domain serialises it.
+pub fn word<T: Serialize>(variant: &T) -> String {
+    match serde_json::to_value(variant) {
+        Ok(Value::String(word)) => word,
+        other => unreachable!("a unit variant is a word: {other:?}"),
+    }
+}
+
+/// The unit variant that [`word`] wrote.
+pub fn variant<T: DeserializeOwned>(column: &'static str, word: &str) -> Result<T, ReadError> {
+    value(column, serde_json::from_value(Value::String(word.to_owned())))
 }
 
 #[cfg(test)]

@@ -4,11 +4,10 @@
 //! are, and in which tenants somebody has a role at all.
 
 use crate::{
-    columns::{int, text},
+    columns::{int, text, variant},
     commit::Applied,
     model::{ApplyError, Effects, On, ReadModel, Table},
     snapshot::{ReadError, Snapshot},
-    tenants::variant,
 };
 use domain::{
     event::Event,

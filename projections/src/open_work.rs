@@ -5,10 +5,9 @@
 //! [`crate::positions::Follow::open_work`] in between.
 
 use crate::{
-    columns::time,
+    columns::{time, variant},
     resources::{COLUMNS, ResourceRow, read},
     snapshot::{ReadError, Snapshot, value},
-    tenants::variant,
 };
 use domain::{
     Timestamp,

@@ -20,7 +20,7 @@ use domain::{
     Timestamp,
     event::Event,
     id::{CellId, ResourceId, ServiceName, TenantId},
-    resource::{Remains, Requested, Resource, ResourceEvent as E, Step, Work},
+    resource::{Remains, Requested, Resource, ResourceEvent as E, Step},
 };
 use futures::future::BoxFuture;
 use std::collections::{BTreeMap, BTreeSet};
@@ -214,9 +214,7 @@ fn fold(row: Option<&ResourceRow>, commit: &Applied, tenant: TenantId, id: Resou
         (E::Requested(requested), _) => Ok(Some(begin(commit, tenant, id, requested))),
         (E::RemainsFound { kind, zone, made_by, step }, row) if row.is_none_or(|row| row.state.is_none()) => {
             let row = row.cloned().unwrap_or_else(|| nameless(commit, tenant, id, kind.clone()));
-            let step =
-                Step { intent: step.intent, work: Work::CleanUp, deadline: step.deadline, overdue: false, pending: None, attempts: 0 };
-            touched(ResourceRow { remains: Some(Remains { kind: kind.clone(), zone: zone.clone(), made_by: *made_by, step }), ..row })
+            touched(ResourceRow { remains: Some(Remains::found(kind, zone, *made_by, step)), ..row })
         }
         (E::RemainsRemoved { .. }, Some(row)) => touched(ResourceRow { remains: None, ..row.clone() }),
         (E::ObservedLate { .. } | E::LifecycleCorrected { .. }, _) => Ok(None),
@@ -381,7 +379,8 @@ async fn write(on: &On<'_>, rows: Vec<ResourceRow>) -> Result<(), tokio_postgres
              work, work_place, deadline, overdue, worker, busy_until, state, remains)
          ON CONFLICT (id, partition) DO UPDATE SET
              cell = EXCLUDED.cell, kind = EXCLUDED.kind, version = EXCLUDED.version, subscriber = EXCLUDED.subscriber,
-             created_seq = EXCLUDED.created_seq, created_at = EXCLUDED.created_at, name = EXCLUDED.name, phase = EXCLUDED.phase, labels = EXCLUDED.labels, generation = EXCLUDED.generation,
+             created_seq = EXCLUDED.created_seq, created_at = EXCLUDED.created_at, name = EXCLUDED.name, phase = EXCLUDED.phase,
+             labels = EXCLUDED.labels, generation = EXCLUDED.generation,
              external = EXCLUDED.external, attached_to = EXCLUDED.attached_to, uses = EXCLUDED.uses, failures = EXCLUDED.failures,
              problem = EXCLUDED.problem, changed_seq = EXCLUDED.changed_seq, changed_at = EXCLUDED.changed_at, zone = EXCLUDED.zone,
              work = EXCLUDED.work, work_place = EXCLUDED.work_place, deadline = EXCLUDED.deadline, overdue = EXCLUDED.overdue,

@@ -1,11 +1,11 @@
 //! The tenants and their cells, for their people and for operators: who they are, whether they are open, and how far a closing has come.
 
 use crate::{
-    columns::{count, int, text, time},
+    columns::{count, int, text, time, variant, word},
     commit::Applied,
     model::{ApplyError, Effects, On, ReadModel, Table},
     page::ByCreation,
-    snapshot::{ReadError, Snapshot, value},
+    snapshot::{ReadError, Snapshot},
 };
 use domain::{
     Labels, Timestamp,
@@ -15,8 +15,6 @@ use domain::{
     tenant::{CellEvent, Clock, TenantEvent, TenantStatus},
 };
 use futures::future::BoxFuture;
-use serde::{Serialize, de::DeserializeOwned};
-use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use tokio_postgres::{Row, types::Json};
 use uuid::Uuid;
@@ -344,19 +342,6 @@ async fn write_cells(on: &On<'_>, rows: Vec<CellRow>) -> Result<(), ApplyError> 
     )
     .await?;
     Ok(())
-}
-
-/// The name of a unit variant, as the domain serialises it.
-fn word<T: Serialize>(variant: &T) -> String {
-    match serde_json::to_value(variant) {
-        Ok(Value::String(word)) => word,
-        other => unreachable!("a unit variant is a word: {other:?}"),
-    }
-}
-
-/// The unit variant that [`word`] wrote.
-pub(crate) fn variant<T: DeserializeOwned>(column: &'static str, word: &str) -> Result<T, ReadError> {
-    value(column, serde_json::from_value(Value::String(word.to_owned())))
 }
 
 fn read_tenant(row: &Row) -> Result<TenantRow, ReadError> {

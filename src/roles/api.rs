@@ -8,10 +8,9 @@ use schemas::record::Origin;
 pub async fn run(mut config: Config) -> anyhow::Result<()> {
     let stop = super::stop_signal()?;
     let metrics = super::metrics()?;
-    let (database, journal) = super::ground(&config).await?;
+    let (database, journal, checkpoints) = super::ground(&config).await?;
     let api = config.api.take().context("the configuration has no [api]")?;
     let (events, commands) = (super::events(&config, &journal)?, super::commands(&config, &journal, Origin::Commands)?);
-    let checkpoints = database.checkpoints().await?;
     let ground = Ground { journal, commands: &commands, events: &events, checkpoints: &checkpoints, database, metrics: Some(metrics) };
     Ok(api::serve(api, ground, super::stopped(stop)).await?)
 }

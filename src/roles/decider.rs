@@ -13,7 +13,7 @@ use workers::decider::{
 pub async fn run(config: Config) -> anyhow::Result<()> {
     let stop = super::stop_signal()?;
     let metrics = super::metrics()?;
-    let (_, journal) = super::ground(&config).await?;
+    let (_, journal, _) = super::ground(&config).await?;
     let topics = Topics {
         events: Box::new(super::events(&config, &journal)?),
         commands: Box::new(super::commands(&config, &journal, Origin::Commands)?),

@@ -28,9 +28,9 @@ pub async fn run(config: Config, args: Args) -> anyhow::Result<()> {
 
 /// Appoints an operator past the API; again changes nothing.
 pub async fn appoint(config: &Config, issuer: &str, subject: &str) -> anyhow::Result<()> {
-    let (database, journal) = super::ground(config).await?;
+    let (_, journal, checkpoints) = super::ground(config).await?;
     let (commands, reports) = (super::commands(config, &journal, Origin::Commands)?, super::commands(config, &journal, Origin::Reports)?);
-    let tail = Tail::open(&super::events(config, &journal)?, &journal, &database.checkpoints().await?, Capacity::default())?;
+    let tail = Tail::open(&super::events(config, &journal)?, &journal, &checkpoints, Capacity::default())?;
     let caller = Arc::new(Caller::start(journal, &commands, Some(&reports), tail, |_| {})?);
     let operator = Principal { issuer: issuer.into(), subject: subject.into() };
     let reporter = JournalReporter::new(caller, "console");

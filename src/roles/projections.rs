@@ -24,7 +24,7 @@ pub enum Command {
 }
 
 pub async fn run(config: Config, command: Command) -> anyhow::Result<()> {
-    let (database, journal) = super::ground(&config).await?;
+    let (database, journal, _) = super::ground(&config).await?;
     match command {
         Command::List => {
             let mut table = Table::new();

@@ -7,7 +7,7 @@ use projections::runner::Runner;
 pub async fn run(config: Config) -> anyhow::Result<()> {
     let stop = super::stop_signal()?;
     let metrics = super::metrics()?;
-    let (database, journal) = super::ground(&config).await?;
+    let (database, journal, _) = super::ground(&config).await?;
     let runner = Runner::new(database, super::shared(super::events(&config, &journal)?), journal, stop.clone());
     let health = runner.health();
     let router = Router::new().route("/metrics", get(async move || metrics.render())).route(

@@ -30,10 +30,10 @@ pub struct Args {
 
 pub async fn run(config: Config, args: Args) -> anyhow::Result<()> {
     let stop = super::stop_signal()?;
-    let (database, journal) = super::ground(&config).await?;
+    let (database, journal, checkpoints) = super::ground(&config).await?;
     let settings = config.worker.as_ref().context("the configuration has no [worker]")?;
     let (commands, reports) = (super::commands(&config, &journal, Origin::Commands)?, super::commands(&config, &journal, Origin::Reports)?);
-    let tail = Tail::open(&super::events(&config, &journal)?, &journal, &database.checkpoints().await?, Capacity::default())?;
+    let tail = Tail::open(&super::events(&config, &journal)?, &journal, &checkpoints, Capacity::default())?;
     let caller = Arc::new(Caller::start(journal, &commands, Some(&reports), tail, |_| {})?);
 
     let place = args.zone.as_ref().map_or("regional", |zone| zone.as_str());

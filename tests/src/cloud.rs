@@ -135,7 +135,7 @@ impl Cloud {
 
     /// The partition of a tenant's chain.
     pub fn partition_of(&self, tenant: TenantId) -> u32 {
-        tenant.partition(self.journal.partitions)
+        self.journal.partition_of(Some(tenant))
     }
 
     /// Where every partition stands.

@@ -18,10 +18,7 @@ use journal::{
     topics::Journal,
     writer::{Draft, Output, Phase, Writer},
 };
-use rdkafka::{
-    ClientConfig,
-    producer::{BaseProducer, BaseRecord, Producer as _},
-};
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
 use schemas::record::{PlatformPosition, WriterId};
 use serde_json::value::RawValue;
 use std::{
@@ -180,21 +177,8 @@ fn event(bytes: usize) -> anyhow::Result<Box<RawValue>> {
 
 /// The same through rdkafka alone, with the settings of the journal's producer.
 fn bare(kafka: &Kafka, partitions: u32, records: usize) -> anyhow::Result<f64> {
-    let (_, journal) = journals::born(kafka, partitions)?;
-    let producer: BaseProducer = ClientConfig::new()
-        .set("bootstrap.servers", kafka.bootstrap())
-        .set("socket.nagle.disable", "true")
-        .set("acks", "all")
-        .set("enable.idempotence", "true")
-        .set("enable.gapless.guarantee", "true")
-        .set("message.timeout.ms", "0")
-        .set("max.in.flight", "1")
-        .set("linger.ms", "0")
-        .set("delivery.report.only.error", "true")
-        .set("queue.buffering.max.messages", "1000000")
-        .set("queue.buffering.max.kbytes", "1048576")
-        .set("message.max.bytes", "1048576")
-        .create()?;
+    let (settings, journal) = journals::born(kafka, partitions)?;
+    let producer: BaseProducer = settings.producer()?.create()?;
     let topic = journal.events();
     // The client connects and learns who leads before the clock runs, as ours does when it takes the lead.
     producer.client().fetch_metadata(Some(&topic), PATIENCE)?;

@@ -16,9 +16,7 @@ impl Tenant {
         match event {
             E::Requested(requested) => return self.begin(id, requested),
             E::RemainsFound { kind, zone, made_by, step } if !self.resources.contains_key(&id) => {
-                let step = Step::open(step, Work::CleanUp);
-                let remains = Remains { kind: kind.clone(), zone: zone.clone(), made_by: *made_by, step };
-                return match self.remains.insert(id, remains) {
+                return match self.remains.insert(id, Remains::found(kind, zone, *made_by, step)) {
                     None => Ok(()),
                     Some(_) => Err(Impossible::new(event.name(), format!("remains of {id}"))),
                 };

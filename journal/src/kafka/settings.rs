@@ -124,6 +124,33 @@ impl KafkaSettings {
         }
         Ok(client)
     }
+
+    /// The configuration of the producer of chains: in order, without holes, and ended by its first error.
+    ///
+    /// # Errors
+    ///
+    /// When the settings contradict each other or name a file that cannot be read.
+    pub fn producer(&self) -> Result<ClientConfig, SettingsError> {
+        let mut producer = self.client()?;
+        producer
+            .set("acks", "all")
+            // Retries neither repeat nor reorder ...
+            .set("enable.idempotence", "true")
+            // ... and a record that cannot be delivered ends everything behind it, instead of leaving a hole.
+            .set("enable.gapless.guarantee", "true")
+            // The guarantee does not cover the time-out, so there is none: records wait for the broker.
+            .set("message.timeout.ms", "0")
+            // A broker that lost its producer state accepts any first sequence number; with several requests in flight that could be the
+            // second of them. One costs no throughput here, because requests are batches.
+            .set("max.in.flight", "1")
+            .set("linger.ms", "0")
+            .set("delivery.report.only.error", "true")
+            // More than all partitions' unobserved commits together: a full queue would be an error, and end the lead.
+            .set("queue.buffering.max.messages", "1000000")
+            .set("queue.buffering.max.kbytes", "1048576")
+            .set("message.max.bytes", "1048576");
+        Ok(producer)
+    }
 }
 
 impl SecurityProtocol {

@@ -114,7 +114,7 @@ impl Evidence {
 
     /// The platform as of a seq of its chain.
     pub fn platform(&self, seq: u64) -> Platform {
-        self.state(self.journal.partitions, seq).map(|state| state.platform.clone()).unwrap_or_default()
+        self.state(self.journal.platform(), seq).map(|state| state.platform.clone()).unwrap_or_default()
     }
 
     /// All commits with the state before them, chain by chain.

@@ -14,7 +14,11 @@ mod workers;
 use super::field::{DEADLINE, Field};
 use futures::future::BoxFuture;
 use journal::log::{Log, SendError};
-use std::time::{Duration, SystemTime};
+use rand::{RngExt, seq::IndexedRandom};
+use std::{
+    ops::Range,
+    time::{Duration, Instant, SystemTime},
+};
 
 /// What a scenario is told.
 #[derive(Debug, Clone, Copy)]
@@ -59,6 +63,22 @@ pub const ALL: &[Scenario] = &[
     Scenario { number: 5, name: "cut-off", short: false, run: |f, told| Box::pin(brokers::cut(f, told)) },
     Scenario { number: 6, name: "late-answers", short: false, run: |f, told| Box::pin(brokers::late(f, told)) },
 ];
+
+/// Kills one of these processes with -9, again and again, each so many milliseconds after the one before and when so many writes were decided since.
+async fn kill(field: &mut Field, told: Told, of: &[&str], pause: Range<u64>, decided: u64) -> anyhow::Result<()> {
+    let until = Instant::now() + told.time;
+    loop {
+        let victim = *of.choose(&mut field.rng).expect("somebody can be killed");
+        field.platform.kill_and_restart(victim)?;
+        field.fault();
+        let pause = Duration::from_millis(field.rng.random_range(pause.clone()));
+        field.pass(pause).await?;
+        field.decided(decided).await?;
+        if Instant::now() > until {
+            return Ok(());
+        }
+    }
+}
 
 /// Puts bytes on a topic, past everybody who would look at them.
 async fn put(log: &dyn Log, partition: u32, value: &[u8]) -> anyhow::Result<Result<i64, SendError>> {

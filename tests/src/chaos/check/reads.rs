@@ -31,7 +31,7 @@ fn wrong(evidence: &Evidence, asked: &Asked, answer: &Answer) -> Option<String> 
         (Ok(wanted), Ok(shown)) => (wanted, shown),
         (Err(problem), _) | (_, Err(problem)) => return problem,
     };
-    let partition = asked.tenant.partition(evidence.journal.partitions);
+    let partition = evidence.journal.partition_of(Some(asked.tenant));
     let Some(at) = shown.iter().find(|position| position.partition == partition) else { return Some("names no position".to_owned()) };
     if let Some(missed) = wanted.iter().find(|wanted| wanted.partition == partition && wanted.seq > at.seq) {
         return Some(format!("shows {at}, asked for at least {missed}"));

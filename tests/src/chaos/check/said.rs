@@ -137,11 +137,11 @@ fn difference(record: &CommandRecord, command: &CommandRef, entry: &Entry) -> Op
 
 fn decide(evidence: &Evidence, entry: &Entry, before: &Partition, record: &CommandRecord, stale: bool) -> Vec<Event> {
     let partition = entry.position.partition;
-    let home = record.tenant.map_or(evidence.journal.partitions, |tenant| tenant.partition(evidence.journal.partitions));
+    let home = evidence.journal.partition_of(record.tenant);
     if home != partition {
         return vec![Event::refused(Refusal::WrongChain, None)];
     }
-    let platform = if partition == evidence.journal.partitions { before.platform.clone() } else { evidence.platform(entry.platform) };
+    let platform = if partition == evidence.journal.platform() { before.platform.clone() } else { evidence.platform(entry.platform) };
     let origin = match entry.command.as_ref().map(|command| command.origin) {
         Some(Origin::Reports) => Topic::Reports,
         _ => Topic::Commands,

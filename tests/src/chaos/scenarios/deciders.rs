@@ -12,18 +12,7 @@ const DECIDERS: [&str; 2] = ["decider", "decider-2"];
 /// Finds: a commit that was acknowledged before it was read back; a decision on speculation that was lost; a command that is skipped or decided twice
 /// after a take-over; a take-over that never comes.
 pub async fn kill(field: &mut Field, told: Told) -> anyhow::Result<()> {
-    let until = Instant::now() + told.time;
-    loop {
-        let victim = *DECIDERS.choose(&mut field.rng).expect("there are two");
-        field.platform.kill_and_restart(victim)?;
-        field.fault();
-        let pause = Duration::from_millis(field.rng.random_range(500..6_000));
-        field.pass(pause).await?;
-        field.decided(30).await?;
-        if Instant::now() > until {
-            return Ok(());
-        }
-    }
+    super::kill(field, told, &DECIDERS, 500..6_000, 30).await
 }
 
 /// Scenario 2: A decider stands still for 30 s in the middle of its work; the other one takes over; it wakes up and goes on with what it had in its hands.

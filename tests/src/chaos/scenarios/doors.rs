@@ -17,7 +17,7 @@ use domain::{
 };
 use futures::future::join_all;
 use journal::kafka::KafkaLog;
-use rand::{RngExt, seq::IndexedRandom};
+use rand::seq::IndexedRandom;
 use schemas::{
     command::CommandRecord,
     record::{Digest, Origin},
@@ -64,18 +64,7 @@ pub async fn one_key(field: &mut Field, told: Told) -> anyhow::Result<()> {
 ///
 /// Finds: an outcome that only the process that died could tell; a retry that is a second order; a token or a key that another process does not know.
 pub async fn kill_api(field: &mut Field, told: Told) -> anyhow::Result<()> {
-    let until = Instant::now() + told.time;
-    loop {
-        let victim = *APIS.choose(&mut field.rng).expect("there are two");
-        field.platform.kill_and_restart(victim)?;
-        field.fault();
-        let pause = Duration::from_millis(field.rng.random_range(300..3_000));
-        field.pass(pause).await?;
-        field.decided(20).await?;
-        if Instant::now() > until {
-            return Ok(());
-        }
-    }
+    super::kill(field, told, &APIS, 300..3_000, 20).await
 }
 
 /// Scenario 18: One tenant's program sends as fast as it can while the others work.
@@ -162,7 +151,7 @@ async fn forge(field: &mut Field) -> anyhow::Result<()> {
     };
     let journal = field.journal().await?;
     let log = KafkaLog::new(&field.kafka()?, &journal.topic_of(Origin::Commands), journal.all_partitions())?;
-    super::put(&log, tenant.partition(journal.partitions), &record.encode())
+    super::put(&log, journal.partition_of(record.tenant), &record.encode())
         .await?
         .map_err(|problem| anyhow::anyhow!("{}", problem.reason))?;
     field.fault();

@@ -7,7 +7,7 @@ use crate::chaos::{
 };
 use anyhow::Context;
 use futures::future::join_all;
-use rand::{RngExt, SeedableRng, rngs::StdRng, seq::IndexedRandom};
+use rand::{RngExt, SeedableRng, rngs::StdRng};
 use std::time::{Duration, Instant};
 use workers::provider::{Behaviour, Rule, Verb};
 
@@ -17,20 +17,10 @@ const WORKERS: [&str; 4] = ["worker-zone-a", "worker-zone-a-2", "worker-zone-b",
 ///
 /// Finds: a machine that is made twice, or of which nobody knows; a step that nobody goes on with; a report that counts twice.
 pub async fn kill(field: &mut Field, told: Told) -> anyhow::Result<()> {
-    let until = Instant::now() + told.time;
     field.provider.set_faults(&[Rule::new(Behaviour::LateAnswer { seconds: 0.4 }).with_probability(0.5)]).await?;
-    loop {
-        let victim = *WORKERS.choose(&mut field.rng).expect("there are four");
-        field.platform.kill_and_restart(victim)?;
-        field.fault();
-        let pause = Duration::from_millis(field.rng.random_range(200..2_500));
-        field.pass(pause).await?;
-        field.decided(5).await?;
-        if Instant::now() > until {
-            field.provider.set_faults(&[]).await?;
-            return field.decided(10).await;
-        }
-    }
+    super::kill(field, told, &WORKERS, 200..2_500, 5).await?;
+    field.provider.set_faults(&[]).await?;
+    field.decided(10).await
 }
 
 /// Scenario 12: The provider does it and answers 500, does it and says nothing, cuts connections, answers late, refuses because of its rate, and lists what is there
