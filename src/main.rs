@@ -67,10 +67,10 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
     }
     let config = Config::load(&cli.config)?;
     match cli.role {
-        Role::Decider => roles::decider::run(config).await,
-        Role::Projector => roles::projector::run(config).await,
-        Role::Worker(args) => roles::worker::run(config, args).await,
-        Role::Api => roles::api::run(config).await,
+        Role::Decider => roles::run(config, "decider", roles::decider::run).await,
+        Role::Projector => roles::run(config, "projector", roles::projector::run).await,
+        Role::Worker(args) => roles::run(config, "worker", |config, on| roles::worker::run(config, on, args)).await,
+        Role::Api => roles::run(config, "api", roles::api::run).await,
         Role::Journal(command) => roles::journal::run(config, command).await,
         Role::Projections(command) => roles::projections::run(config, command).await,
         Role::Operator(args) => roles::operator::run(config, args).await,

@@ -11,13 +11,19 @@ pub mod worker;
 
 use crate::config::Config;
 use ::journal::{birth, follower::StoredReader, kafka::KafkaLog, log::Log, topics::Journal};
-use ::projections::database::Database;
-use anyhow::Context;
+use ::projections::{
+    database::Database,
+    running::REPORT_EVERY,
+    snapshot::{ReadError, Shown},
+};
+use anyhow::{Context, ensure};
 use axum::Router;
+use domain::platform::{FORMAT, RunningRole};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use schemas::record::Origin;
 use std::{io::IsTerminal, net::SocketAddr, sync::Arc};
 use tokio::{net::TcpListener, sync::watch};
+use uuid::Uuid;
 
 /// What a running role says when nobody asks for more or less: libraries only warn.
 pub const RUNNING: &str = "info,refinery_core=warn,tokio_postgres=warn";
@@ -37,12 +43,23 @@ pub fn log_to_stderr(default: &str) {
     }
 }
 
-/// The read models' database, the journal that it belongs to, and how far the read models have read it, all checked: a role that finds another
-/// journal, or less of it than the read models hold, does not start.
-pub async fn ground(config: &Config) -> anyhow::Result<(Database, Journal, Vec<StoredReader>)> {
+/// What every role stands on.
+pub struct Ground {
+    /// The read models.
+    pub database: Database,
+    /// The journal that they belong to.
+    pub journal: Journal,
+    /// How far they have read it.
+    pub checkpoints: Vec<StoredReader>,
+}
+
+/// What every role stands on, checked: a program that finds another journal, less of it than the read models hold, or an event format that it
+/// does not read, does not start.
+pub async fn ground(config: &Config) -> anyhow::Result<Ground> {
     let database = Database::connect(&config.postgres)?;
     database.migrate().await.context("PostgreSQL cannot be used")?;
     let journal = database.journal().await?;
+    readable(&database).await?;
     let (kafka, checkpoints) = (config.kafka.clone(), database.checkpoints().await?);
     let read = checkpoints.clone();
     let check =
@@ -51,7 +68,51 @@ pub async fn ground(config: &Config) -> anyhow::Result<(Database, Journal, Vec<S
     for warning in warnings {
         tracing::warn!("{warning}");
     }
-    Ok((database, journal, checkpoints))
+    Ok(Ground { database, journal, checkpoints })
+}
+
+/// Runs a role, and reports meanwhile that it runs and which event format it reads. It ends when a format is raised that it does not read.
+pub async fn run<F: Future<Output = anyhow::Result<()>>>(
+    config: Config,
+    role: &str,
+    run: impl FnOnce(Config, Ground) -> F,
+) -> anyhow::Result<()> {
+    let ground = ground(&config).await?;
+    let database = ground.database.clone();
+    let running = RunningRole { role: role.to_owned(), process: Uuid::new_v4(), reads: FORMAT };
+    database.report(&running).await?;
+    let report = async {
+        loop {
+            tokio::time::sleep(REPORT_EVERY).await;
+            // PostgreSQL may be away for a while: then nobody is asked either.
+            if let Err(problem) = database.report(&running).await {
+                tracing::debug!(%problem, "not reported");
+            } else {
+                readable(&database).await?;
+            }
+        }
+    };
+    let ended = tokio::select! {
+        ended = run(config, ground) => ended,
+        unreadable = report => unreadable,
+    };
+    // It counts for a minute at most if this fails.
+    let _ = database.forget(running.process).await;
+    ended
+}
+
+/// Refuses a journal in which events may stand that this program does not read. The read models may be late; whoever folds the journal finds
+/// out by itself.
+async fn readable(database: &Database) -> anyhow::Result<()> {
+    let format = match database.snapshot(Shown::Partitions(&[])).await?.format().await {
+        Err(ReadError::NotFilled(_)) => 0,
+        format => format?,
+    };
+    ensure!(
+        format <= FORMAT,
+        "the journal is written in event format {format}, and this program reads formats up to {FORMAT}: it is too old"
+    );
+    Ok(())
 }
 
 /// The journal's own topic.

@@ -9,17 +9,20 @@ use crate::{
         Problem, ProblemType,
         extract::{JsonBody, PathParameters},
     },
-    refusals::sentence,
+    refusals::{self, sentence},
     state::Api,
+    view::{Asking, At},
 };
 use axum::{extract::State, response::Response};
 use domain::{
+    Timestamp,
     catalogue::{Flavor, Service},
     command::Command,
     id::{FlavorName, RegionName, ServiceName, ZoneName},
     people::Principal,
-    platform::ZoneState,
+    platform::{RunningRole, ZoneState},
     quota::Limits,
+    refusal::Refusal,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -82,6 +85,35 @@ pub struct DefaultQuota {
     #[serde(default)]
     #[schema(value_type = BTreeMap<String, Object>)]
     cell: Limits,
+}
+
+/// The event format to be raised to.
+#[derive(Debug, Clone, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewFormat {
+    /// One above the present one.
+    format: u32,
+}
+
+/// The event format, and who has to read it.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct FormatBody {
+    /// Events are written in versions up to this one; 0 before any was raised.
+    format: u32,
+    /// The processes that have reported within the last minute.
+    running: Vec<RunningBody>,
+}
+
+/// A process that runs.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct RunningBody {
+    /// Its role, the process, and the highest format that it `reads`.
+    #[serde(flatten)]
+    #[schema(value_type = Object)]
+    running: RunningRole,
+    /// When it last said so.
+    #[schema(value_type = String, format = DateTime)]
+    reported: Timestamp,
 }
 
 impl Api {
@@ -187,4 +219,25 @@ pub async fn appoint(State(api): State<Api>, asked: Asked, body: JsonBody<Princi
 pub async fn dismiss(State(api): State<Api>, mut asked: Asked) -> Result<Response, Problem> {
     let operator = principal_of(&mut asked)?;
     api.of_platform(asked, None, Command::DismissOperator { operator }).await
+}
+
+/// The event format, and who has to read it.
+#[utoipa::path(get, path = "/v1/format", tag = "platform", responses((status = 200, body = At<FormatBody>)),
+    extensions(("x-permission" = json!("operator"))))]
+pub async fn format(State(api): State<Api>, asking: Asking) -> Result<Response, Problem> {
+    let view = api.view(asking, None).await?;
+    if !view.standing.operator {
+        return Err(refusals::problem(&Refusal::OperatorsOnly));
+    }
+    let (format, running) = futures::try_join!(view.snapshot.format(), api.database.running())?;
+    let running = running.into_iter().map(|(running, reported)| RunningBody { running, reported }).collect();
+    Ok(view.one(FormatBody { format, running }, None))
+}
+
+/// Write new event versions from then on. There is no way back: older programs do not start any more.
+#[utoipa::path(put, path = "/v1/format", tag = "platform", request_body = NewFormat,
+    responses((status = 200, body = PlatformAnswer), (status = 202, body = UnderWay)), extensions(("x-permission" = json!("operator"))))]
+pub async fn raise_format(State(api): State<Api>, asked: Asked, body: JsonBody<NewFormat>) -> Result<Response, Problem> {
+    let running = api.database.running().await?.into_iter().map(|(running, _)| running).collect();
+    api.of_platform(asked, Some(body.document), Command::RaiseFormat { format: body.value.format, running }).await
 }

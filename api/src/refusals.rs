@@ -41,7 +41,8 @@ pub fn kind_of(refusal: &Refusal) -> ProblemType {
         | R::StepTaken { .. }
         | R::DeadlineAhead { .. }
         | R::AtBeforeLast { .. }
-        | R::FormatOutOfOrder { .. } => P::StateConflict,
+        | R::FormatOutOfOrder { .. }
+        | R::FormatNotRead { .. } => P::StateConflict,
         R::CellsDoNotNest
         | R::AboveTenantLimit { .. }
         | R::UnknownDimension { .. }

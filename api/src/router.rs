@@ -57,6 +57,7 @@ pub fn documented() -> (Router<Api>, utoipa::openapi::OpenApi) {
         .routes(routes!(catalogue::zones, platform::declare_zone))
         .routes(routes!(platform::set_zone_state))
         .routes(routes!(platform::set_default_quota))
+        .routes(routes!(platform::format, platform::raise_format))
         .routes(routes!(platform::appoint, platform::dismiss))
         .routes(routes!(health::alive))
         .routes(routes!(health::ready))

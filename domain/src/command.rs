@@ -5,7 +5,7 @@ use crate::{
     catalogue::{Action, Flavor, Service, Spec},
     id::{CellId, CommandId, FlavorName, IntentId, RegionName, ResourceId, ServiceName, TenantId, ZoneName},
     people::{Actor, Grant, Principal},
-    platform::ZoneState,
+    platform::{RunningRole, ZoneState},
     quota::{LimitChanges, Limits},
     tenant::Clock,
 };
@@ -67,8 +67,12 @@ pub enum Command {
     AppointOperator { operator: Principal },
     /// Take the right of an operator away.
     DismissOperator { operator: Principal },
-    /// New event versions may be written from here on.
-    RaiseFormat { format: u32 },
+    /// New event versions may be written from here on. The roles that run are looked up by whoever sends it.
+    RaiseFormat {
+        format: u32,
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        running: Vec<RunningRole>,
+    },
     /// First half of opening a tenant: its external reference is unique over all tenants.
     ReserveTenant {
         /// The party of the BSS.

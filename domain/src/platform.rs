@@ -17,9 +17,23 @@ use crate::{
 use imbl::{OrdMap, OrdSet};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
+use uuid::Uuid;
 
-/// The event format that this program writes once an operator has raised it, and the highest that it reads.
+/// The highest event format that this program reads, and writes once an operator has raised it. A journal begins with format 0.
 pub const FORMAT: u32 = 1;
+
+/// A process that has reported lately that it is there.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct RunningRole {
+    /// Which role, e.g. `decider`.
+    pub role: String,
+    /// Drawn by the process when it started.
+    pub process: Uuid,
+    /// The highest event format that it reads.
+    pub reads: u32,
+}
 
 /// Whether a zone takes anything new.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -258,11 +272,15 @@ impl Platform {
                 return Err(Refusal::LastOperator);
             }
             Command::DismissOperator { operator } => PlatformEvent::OperatorDismissed { operator: operator.clone() },
-            Command::RaiseFormat { format } => {
-                if *format != self.format + 1 || *format > FORMAT {
-                    return Err(Refusal::FormatOutOfOrder { asked: *format, current: self.format });
+            Command::RaiseFormat { format, running } => {
+                let asked = *format;
+                if asked != self.format + 1 || asked > FORMAT {
+                    return Err(Refusal::FormatOutOfOrder { asked, current: self.format });
                 }
-                PlatformEvent::FormatRaised { format: *format }
+                if let Some(RunningRole { role, process, reads }) = running.iter().find(|running| running.reads < asked) {
+                    return Err(Refusal::FormatNotRead { asked, reads: *reads, role: role.clone(), process: *process });
+                }
+                PlatformEvent::FormatRaised { format: asked }
             }
             Command::ReserveTenant { reference, name, administrator, clock, labels, limits, cell_default } => {
                 check_text("#/reference", reference)?;
@@ -317,6 +335,13 @@ impl Platform {
             PlatformEvent::DefaultQuotaSet { tenant, cell } => self.default_quota = (tenant.clone(), cell.clone()),
             PlatformEvent::OperatorAppointed { operator } => drop(self.operators.insert(operator.clone())),
             PlatformEvent::OperatorDismissed { operator } => drop(self.operators.remove(operator)),
+            // What follows may be what this program cannot read.
+            PlatformEvent::FormatRaised { format } if *format > FORMAT => {
+                return Err(Impossible::new(
+                    "platform.format_raised",
+                    format!("format {format}; this program reads formats up to {FORMAT}"),
+                ));
+            }
             PlatformEvent::FormatRaised { format } => self.format = *format,
             PlatformEvent::TenantReserved { tenant, reservation } => {
                 if self.references.insert(reservation.reference.as_str().into(), *tenant).is_some() {

@@ -10,6 +10,7 @@ use crate::{
     quota::{Level, Limit},
 };
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
 /// A reason to change nothing. Serialised as `{"reason": "...", ...fields}`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
@@ -297,13 +298,25 @@ pub enum Refusal {
     /// Times can be given only to tenants opened with the effective clock.
     #[error("this tenant runs by the clock: a time cannot be given")]
     ClockIsNotEffective,
-    /// A new event format needs every role to read it.
+    /// Formats are raised one by one, as far as this program reads them.
     #[error("format {asked} cannot be raised: the format is {current}")]
     FormatOutOfOrder {
         /// The format asked for.
         asked: u32,
         /// The format now.
         current: u32,
+    },
+    /// A new event format needs every role to read it.
+    #[error("format {asked} cannot be raised: a process that reads formats up to {reads} is running, {role} {process}")]
+    FormatNotRead {
+        /// The format asked for.
+        asked: u32,
+        /// The highest that the process reads.
+        reads: u32,
+        /// Its role.
+        role: String,
+        /// The process.
+        process: Uuid,
     },
 }
 
@@ -315,6 +328,7 @@ impl Refusal {
         use Refusal::*;
         match self {
             PlatformStale
+            | FormatNotRead { .. }
             | NoSuchTenant { .. }
             | QuotaExceeded { .. }
             | AboveTenantLimit { .. }

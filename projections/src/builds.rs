@@ -216,7 +216,7 @@ pub async fn compare(
     }
     .await;
     // However it went: nobody asked for a build to keep.
-    let dropped = drop_build(database, name, build).await;
+    let dropped = drop_build(database, name, None, build).await;
     compared.and_then(|compared| dropped.map(|()| compared))
 }
 
@@ -236,23 +236,25 @@ impl Comparison {
     }
 }
 
-/// Drops a build of a read model in the version of this program.
+/// Drops a build of a read model; in the version of this program when none is named. Of another version the current one, too: whoever answered
+/// from it is of another release, and has to be gone.
 ///
 /// # Errors
 ///
 /// [`RebuildError::Current`] for the one that answers.
-pub async fn drop_build(database: &Database, name: &str, build: i32) -> Result<(), RebuildError> {
+pub async fn drop_build(database: &Database, name: &str, version: Option<i32>, build: i32) -> Result<(), RebuildError> {
     let model = by_name(name).ok_or_else(|| RebuildError::NoSuchModel(name.to_owned()))?;
+    let tables = Tables { version: version.unwrap_or(model.version()), build };
     let mut client = database.client().await?;
     let tx = client.transaction().await?;
     tx.batch_execute("LOCK TABLE read_model_builds IN EXCLUSIVE MODE").await?;
     let sql = "SELECT current FROM read_model_builds WHERE (model, version, build) = ($1, $2, $3)";
-    let row = tx.query_opt(sql, &[&name, &model.version(), &build]).await?;
+    let row = tx.query_opt(sql, &[&name, &tables.version, &build]).await?;
     let named = |model: &dyn ReadModel| model.name().to_owned();
     match row.map(|row| row.try_get::<_, bool>(0)).transpose()? {
         None => return Err(RebuildError::NoSuchBuild { model: named(model), build }),
-        Some(true) => return Err(RebuildError::Current { model: named(model), build }),
-        Some(false) => Build::remove(&tx, model, Tables { version: model.version(), build }).await?,
+        Some(true) if tables.version == model.version() => return Err(RebuildError::Current { model: named(model), build }),
+        Some(_) => Build::remove(&tx, model, tables).await?,
     }
     Ok(tx.commit().await?)
 }

@@ -55,6 +55,8 @@ impl Database {
         client.execute("SELECT pg_advisory_lock($1)", &[&MIGRATING]).await?;
         let mut runner = migrations::migrations::runner();
         runner.set_migration_table_name("projections_migrations");
+        // A later release may have been here. Its tables stand beside these, so the step back from it is allowed.
+        let runner = runner.set_abort_missing(false);
         runner.run_async(&mut *client).await?;
         Ok(())
     }

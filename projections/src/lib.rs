@@ -27,6 +27,7 @@ pub mod positions;
 pub mod quota;
 pub mod resources;
 pub mod runner;
+pub mod running;
 pub mod snapshot;
 mod source;
 pub mod tenants;

@@ -8,7 +8,8 @@ use crate::{commit::Applied, grants, history, operations, platform, quota, resou
 use deadpool_postgres::Transaction;
 use domain::event::Event;
 use futures::future::BoxFuture;
-use std::collections::BTreeSet;
+use sha2::{Digest as _, Sha256};
+use std::{collections::BTreeSet, sync::LazyLock};
 
 /// All read models.
 pub static ALL: [&dyn ReadModel; 7] = [
@@ -25,6 +26,14 @@ pub static ALL: [&dyn ReadModel; 7] = [
 pub fn by_name(name: &str) -> Option<&'static dyn ReadModel> {
     ALL.into_iter().find(|model| model.name() == name)
 }
+
+/// A number for the read models in their versions, equal for programs that keep the same ones. While a platform is upgraded the runners of two
+/// releases work side by side, each on its own versions.
+pub(crate) static EDITION: LazyLock<i64> = LazyLock::new(|| {
+    let names = ALL.map(|model| format!("{} {}\n", model.name(), model.version()));
+    let digest = Sha256::digest(names.concat());
+    i64::from_be_bytes(*digest.first_chunk().expect("it has 32 bytes"))
+});
 
 /// One read model; see the module.
 pub trait ReadModel: Send + Sync {

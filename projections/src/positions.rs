@@ -1,10 +1,10 @@
 //! How far the read models have read, followed rather than asked for.
 //!
 //! The live runner notifies in the transaction that moves the checkpoints. One connection a process listens; whoever waits for a position
-//! waits on a channel in memory. A notification carries the positions themselves, unless they do not fit in one; then, and after each new
-//! connection, they are read once.
+//! waits on a channel in memory. A notification carries the positions themselves, unless they do not fit in one or another release's runner
+//! speaks of its own versions; then, and after each new connection, they are read once.
 
-use crate::model::ALL;
+use crate::model::{ALL, EDITION};
 use domain::id::ZoneName;
 use futures::{StreamExt, stream};
 use postgres_native_tls::MakeTlsConnector;
@@ -175,15 +175,15 @@ fn publish(send: &watch::Sender<Positions>, positions: Vec<Position>) {
     });
 }
 
-/// The positions as the payload of a notification; empty when they are too many.
+/// The positions as the payload of a notification, behind the edition of read models that has reached them; empty when they are too many.
 pub(crate) fn payload(positions: impl Iterator<Item = Position>) -> String {
-    let text = positions.map(|p| p.to_string()).collect::<Vec<_>>().join(" ");
+    let text = positions.fold(EDITION.to_string(), |text, position| format!("{text} {position}"));
     if text.len() <= MOST_PAYLOAD { text } else { String::new() }
 }
 
 fn parse(payload: &str) -> Option<Vec<Position>> {
-    let positions: Vec<Position> = payload.split_ascii_whitespace().map(|p| p.parse().ok()).collect::<Option<_>>()?;
-    (!positions.is_empty()).then_some(positions)
+    let (edition, positions) = payload.split_once(' ')?;
+    (edition == EDITION.to_string()).then(|| positions.split(' ').map(|p| p.parse().ok()).collect())?
 }
 
 /// The position of the read model that is furthest behind, a partition.
@@ -217,6 +217,7 @@ mod tests {
         assert_eq!(parse(&payload(few.iter().copied())), Some(few));
         assert_eq!(payload((0..1025).map(at)), "");
         assert_eq!(parse(""), None);
+        assert_eq!(parse("1 g1.p3.7"), None, "what another release has reached says nothing of these read models");
     }
 
     #[test]

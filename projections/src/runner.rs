@@ -2,7 +2,8 @@
 //!
 //! *Live* is the runner whose connection holds an advisory lock of PostgreSQL; it applies on that same connection, so when the connection is lost
 //! its lead is lost with it. The lock only spares work. What keeps rows true is that checkpoints move in the transaction that writes the rows, and
-//! only from the value that the runner knows.
+//! only from the value that the runner knows. Programs with other versions of the read models have a lock of their own: while a platform is
+//! upgraded two runners are live, and each passes over what the other has applied to the builds that they share.
 //!
 //! One round: what has arrived of all partitions is applied to the current build of every read model in one transaction, which also tells
 //! waiting readers and workers. A build that was switched in meanwhile is picked up by the next round. A broken partition stops alone. When
@@ -13,7 +14,7 @@ use crate::{
     builds::{self, RebuildError},
     database::Database,
     identity::IdentityError,
-    model::ALL,
+    model::{ALL, EDITION},
     positions::{MOVED, OPEN_WORK},
     snapshot::ReadError,
     source::{Arrived, Source},
@@ -31,8 +32,8 @@ use std::{
 };
 use tokio::{sync::watch, task::JoinSet};
 
-/// Which runner is live.
-const LIVE: i64 = 0x0063_6972_7275_7302;
+/// Runners of two releases apply one after the other, so that neither waits for rows that the other has.
+const APPLYING: i64 = 0x0063_6972_7275_7302;
 
 /// How often lag is measured and the connection looked at while nothing arrives.
 const TICK: Duration = Duration::from_secs(1);
@@ -171,13 +172,14 @@ impl Runner {
 
     /// Waits for the lead. False when stopped first.
     async fn lead(&mut self, client: &ClientWrapper) -> Result<bool, Interrupted> {
-        if client.query_one("SELECT pg_try_advisory_lock($1)", &[&LIVE]).await?.try_get(0)? {
+        if client.query_one("SELECT pg_try_advisory_lock($1)", &[&*EDITION]).await?.try_get(0)? {
             return Ok(true);
         }
         self.health.send_modify(|health| health.duty = Duty::Standby);
         tracing::info!("another runner keeps the read models; standing by");
+        let lock = format!("SELECT pg_advisory_lock({})", *EDITION);
         tokio::select! {
-            led = client.execute("SELECT pg_advisory_lock($1)", &[&LIVE]) => Ok(led.map(|_| true)?),
+            led = client.execute(&lock, &[]) => Ok(led.map(|_| true)?),
             () = stopped(&mut self.stop) => Ok(false),
         }
     }
@@ -304,13 +306,17 @@ impl Live<'_> {
         Ok(())
     }
 
-    /// Applies what arrived. False, and nothing done, when other builds have become current than are known here.
+    /// Applies what arrived. False, and nothing done, when other builds have become current than are known here, or somebody else has moved a
+    /// checkpoint.
     async fn apply(&mut self, arrived: &Arrived) -> Result<bool, Interrupted> {
         let tx = self.client.transaction().await?;
         if !are_current(&tx, &self.builds).await? {
             return Ok(false);
         }
-        let moved = build::apply(&tx, &self.builds, &arrived.batches).await?;
+        let moved = match build::apply(&tx, &self.builds, &arrived.batches).await {
+            Err(CarryError::Rival) => return Ok(false),
+            moved => moved?,
+        };
         tell(&tx, &moved, &self.builds).await?;
         tx.commit().await?;
         moved.note(&mut self.builds);
@@ -359,7 +365,7 @@ impl Live<'_> {
 
 /// True when exactly `builds` are current, and stay so until this transaction ends.
 async fn are_current(tx: &Transaction<'_>, builds: &[Build]) -> Result<bool, tokio_postgres::Error> {
-    tx.batch_execute("LOCK TABLE read_model_builds IN ROW SHARE MODE").await?;
+    tx.batch_execute(&format!("SELECT pg_advisory_xact_lock({APPLYING}); LOCK TABLE read_model_builds IN ROW SHARE MODE")).await?;
     let statement = tx.prepare_cached("SELECT model, version, build FROM read_model_builds WHERE current").await?;
     let rows = tx.query(&statement, &[]).await?;
     let mut found = 0;

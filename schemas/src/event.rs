@@ -69,8 +69,18 @@ pub enum EventError {
     NotAnEvent(#[from] serde_json::Error),
 }
 
+/// An event that cannot be written yet.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{name} as it is needs format {needed}")]
+pub struct NotYet {
+    /// Its type.
+    pub name: String,
+    /// The format that has to be raised first.
+    pub needed: u32,
+}
+
 impl WireEvent {
-    /// The wire form of a fact, in the version that this program writes.
+    /// The wire form of a fact, in the highest version that this program knows.
     pub fn of(event: &Event) -> Self {
         let (tenant, cell, resource) = match event {
             Event::Command(_) | Event::Platform(_) => (None, None, None),
@@ -89,6 +99,14 @@ impl WireEvent {
         let name = format!("{family}.{kind}");
         let version = current_version(&name).expect("a test compares the list of names with the domain's enums");
         Self { name, version, tenant, cell, resource, data }
+    }
+
+    /// The same in the highest version that may be written in this format.
+    fn lower(self, format: u32, versions: &Versions) -> Result<Self, NotYet> {
+        match versions.lower(format, &self.name, self.version, self.data) {
+            Ok((version, data)) => Ok(Self { version, data, ..self }),
+            Err(needed) => Err(NotYet { name: self.name, needed }),
+        }
     }
 
     /// The fact.
@@ -121,9 +139,14 @@ impl WireEvent {
     }
 }
 
-/// The JSON of a fact, as it goes into a commit.
-pub fn encode(event: &Event) -> Box<RawValue> {
-    serde_json::value::to_raw_value(&WireEvent::of(event)).expect("ids, texts and JSON values are always JSON")
+/// The JSON of a fact, as it goes into a commit while this format may be written.
+///
+/// # Errors
+///
+/// When it says what no version of this format can say.
+pub fn encode(event: &Event, format: u32) -> Result<Box<RawValue>, NotYet> {
+    let written = WireEvent::of(event).lower(format, &versions::PRESENT)?;
+    Ok(serde_json::value::to_raw_value(&written).expect("ids, texts and JSON values are always JSON"))
 }
 
 /// The fact in the JSON of a commit.

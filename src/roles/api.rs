@@ -5,10 +5,10 @@ use anyhow::Context;
 use api::Ground;
 use schemas::record::Origin;
 
-pub async fn run(mut config: Config) -> anyhow::Result<()> {
+pub async fn run(mut config: Config, on: super::Ground) -> anyhow::Result<()> {
     let stop = super::stop_signal()?;
     let metrics = super::metrics()?;
-    let (database, journal, checkpoints) = super::ground(&config).await?;
+    let super::Ground { database, journal, checkpoints } = on;
     let api = config.api.take().context("the configuration has no [api]")?;
     let (events, commands) = (super::events(&config, &journal)?, super::commands(&config, &journal, Origin::Commands)?);
     let ground = Ground { journal, commands: &commands, events: &events, checkpoints: &checkpoints, database, metrics: Some(metrics) };

@@ -10,10 +10,10 @@ use workers::decider::{
     snapshot::{NoSnapshots, SnapshotDir, Snapshots},
 };
 
-pub async fn run(config: Config) -> anyhow::Result<()> {
+pub async fn run(config: Config, on: super::Ground) -> anyhow::Result<()> {
     let stop = super::stop_signal()?;
     let metrics = super::metrics()?;
-    let (_, journal, _) = super::ground(&config).await?;
+    let super::Ground { journal, .. } = on;
     let topics = Topics {
         events: Box::new(super::events(&config, &journal)?),
         commands: Box::new(super::commands(&config, &journal, Origin::Commands)?),

@@ -54,7 +54,7 @@ pub async fn run(config: Config, command: Command) -> anyhow::Result<()> {
             println!("journal {}, generation {}, {} partitions", journal.id, journal.generation, journal.partitions);
         }
         Command::Check => {
-            let (_, journal, _) = super::ground(&config).await?;
+            let super::Ground { journal, .. } = super::ground(&config).await?;
             println!("journal {}, generation {}, {} partitions: nothing would be lost", journal.id, journal.generation, journal.partitions);
         }
     }

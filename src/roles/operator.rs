@@ -28,7 +28,7 @@ pub async fn run(config: Config, args: Args) -> anyhow::Result<()> {
 
 /// Appoints an operator past the API; again changes nothing.
 pub async fn appoint(config: &Config, issuer: &str, subject: &str) -> anyhow::Result<()> {
-    let (_, journal, checkpoints) = super::ground(config).await?;
+    let super::Ground { journal, checkpoints, .. } = super::ground(config).await?;
     let (commands, reports) = (super::commands(config, &journal, Origin::Commands)?, super::commands(config, &journal, Origin::Reports)?);
     let tail = Tail::open(&super::events(config, &journal)?, &journal, &checkpoints, Capacity::default())?;
     let caller = Arc::new(Caller::start(journal, &commands, Some(&reports), tail, |_| {})?);

@@ -14,17 +14,20 @@ pub enum Command {
         /// The read model.
         name: String,
     },
-    /// Drops a build that is not current.
+    /// Drops a build that does not answer.
     Drop {
         /// The read model.
         name: String,
         /// The build.
         build: i32,
+        /// The version that it is of, after an upgrade: no process of a release with that version may run any more.
+        #[arg(long)]
+        version: Option<i32>,
     },
 }
 
 pub async fn run(config: Config, command: Command) -> anyhow::Result<()> {
-    let (database, journal, _) = super::ground(&config).await?;
+    let super::Ground { database, journal, .. } = super::ground(&config).await?;
     match command {
         Command::List => {
             let mut table = Table::new();
@@ -51,8 +54,8 @@ pub async fn run(config: Config, command: Command) -> anyhow::Result<()> {
             bar.finish_and_clear();
             println!("{name}: build {build} is current");
         }
-        Command::Drop { name, build } => {
-            builds::drop_build(&database, &name, build).await?;
+        Command::Drop { name, build, version } => {
+            builds::drop_build(&database, &name, version, build).await?;
             println!("{name}: build {build} is dropped");
         }
     }

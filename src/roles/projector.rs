@@ -4,10 +4,10 @@ use crate::config::Config;
 use axum::{Json, Router, http::StatusCode, routing::get};
 use projections::runner::Runner;
 
-pub async fn run(config: Config) -> anyhow::Result<()> {
+pub async fn run(config: Config, on: super::Ground) -> anyhow::Result<()> {
     let stop = super::stop_signal()?;
     let metrics = super::metrics()?;
-    let (database, journal, _) = super::ground(&config).await?;
+    let super::Ground { database, journal, .. } = on;
     let runner = Runner::new(database, super::shared(super::events(&config, &journal)?), journal, stop.clone());
     let health = runner.health();
     let router = Router::new().route("/metrics", get(async move || metrics.render())).route(

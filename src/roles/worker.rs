@@ -28,9 +28,9 @@ pub struct Args {
     regional: bool,
 }
 
-pub async fn run(config: Config, args: Args) -> anyhow::Result<()> {
+pub async fn run(config: Config, on: super::Ground, args: Args) -> anyhow::Result<()> {
     let stop = super::stop_signal()?;
-    let (database, journal, checkpoints) = super::ground(&config).await?;
+    let super::Ground { database, journal, checkpoints } = on;
     let settings = config.worker.as_ref().context("the configuration has no [worker]")?;
     let (commands, reports) = (super::commands(&config, &journal, Origin::Commands)?, super::commands(&config, &journal, Origin::Reports)?);
     let tail = Tail::open(&super::events(&config, &journal)?, &journal, &checkpoints, Capacity::default())?;

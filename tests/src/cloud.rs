@@ -9,6 +9,7 @@ use domain::{
     id::{CellId, CommandId, IntentId, ResourceId, TenantId},
     partition::{Committed, Partition},
     people::{Actor, Principal},
+    platform::FORMAT,
     quota::{Limit, Limits},
     tenant::{Clock, Facts},
 };
@@ -19,7 +20,10 @@ use journal::{
     twin::Twin,
 };
 use projections::commit::{Applied, Batch};
-use schemas::record::{CommandRef, Commit, Digest, Header, PlatformPosition, Position, Record, Seen, Takeover, WriterId};
+use schemas::{
+    event::encode,
+    record::{CommandRef, Commit, Digest, Header, PlatformPosition, Position, Record, Seen, Takeover, WriterId},
+};
 use serde_json::json;
 use serde_json::value::RawValue;
 use std::{sync::Arc, time::Duration};
@@ -283,7 +287,12 @@ impl Cloud {
         let offset = std::mem::replace(next, *next + 1);
         let request = format!("req-{}", self.asked);
         let command = CommandRef { id: id.0, kind, origin, generation: 1, offset, request, digest, traceparent: None };
-        let position = self.commit(partition, command, Some(actor), events.iter().map(schemas::event::encode).collect());
+        let position = self.commit(
+            partition,
+            command,
+            Some(actor),
+            events.iter().map(|e| encode(e, FORMAT).expect("it is what this program writes")).collect(),
+        );
         Answer { id, position, events }
     }
 

@@ -24,6 +24,8 @@ pub struct Platform {
     pub kafka: Kafka,
     /// The database server.
     pub postgres: Postgres,
+    /// The URL of the read models.
+    pub database: String,
     /// Base URLs of the API processes.
     pub apis: Vec<String>,
     /// Base URLs of the deciders' health and figures; of a single one the first.
@@ -46,6 +48,7 @@ struct Role {
 /// How a process is started.
 #[derive(Debug, Clone)]
 struct Order {
+    binary: PathBuf,
     arguments: Vec<String>,
     variables: Vec<(String, String)>,
 }
@@ -76,34 +79,37 @@ const WRAPPER: &str = r#""$@" </dev/null >>"$LOG" 2>&1 & echo $!; cat >/dev/null
 impl Platform {
     /// Starts everything and opens the demo cloud.
     pub async fn start() -> anyhow::Result<Self> {
-        Self::on(Kafka::start(), Postgres::start(), Shape::Single).await
+        Self::on(Kafka::start(), Postgres::start(), Shape::Single, None).await
     }
 
     /// The same on a broker that is there already.
     pub async fn start_on(kafka: Kafka) -> anyhow::Result<Self> {
-        Self::on(kafka, Postgres::start(), Shape::Single).await
+        Self::on(kafka, Postgres::start(), Shape::Single, None).await
     }
 
     /// The same over TLS, with a login at both servers.
     pub async fn start_secured() -> anyhow::Result<Self> {
-        Self::on(Kafka::secured(), Postgres::secured(), Shape::Secured).await
+        Self::on(Kafka::secured(), Postgres::secured(), Shape::Secured, None).await
     }
 
-    /// Three brokers, and two processes of every role: what one of them cannot do any more, another does.
-    pub async fn start_redundant() -> anyhow::Result<Self> {
-        Self::on(Kafka::cluster(), Postgres::start(), Shape::Redundant).await
+    /// Three brokers, and two processes of every role: what one of them cannot do any more, another does. The processes are of the release whose
+    /// binaries lie in `release`, or else of this one.
+    pub async fn start_redundant(release: Option<&Path>) -> anyhow::Result<Self> {
+        Self::on(Kafka::cluster(), Postgres::start(), Shape::Redundant, release).await
     }
 
-    async fn on(kafka: Kafka, postgres: Postgres, shape: Shape) -> anyhow::Result<Self> {
+    async fn on(kafka: Kafka, postgres: Postgres, shape: Shape, release: Option<&Path>) -> anyhow::Result<Self> {
         let state = tempfile::Builder::new().prefix("cirrus-platform.").tempdir()?;
         let ports = Ports::free();
-        let configuration = configuration(state.path(), &kafka, &postgres, shape, &ports);
+        let database = postgres.database();
+        let configuration = configuration(state.path(), &kafka, &postgres, &database, shape, &ports);
         std::fs::create_dir_all(state.path().join("keys"))?;
         std::fs::write(state.path().join("cirrus.toml"), configuration)?;
         let provider = format!("127.0.0.1:{}", ports.provider);
         let mut platform = Self {
             kafka,
             postgres,
+            database,
             apis: ports.api.map(|port| format!("http://127.0.0.1:{port}")).to_vec(),
             deciders: ports.decider.map(|port| format!("http://127.0.0.1:{port}")).to_vec(),
             provider: format!("http://{provider}"),
@@ -116,11 +122,11 @@ impl Platform {
         // The API reads the public key of the development issuer when it starts.
         platform.run(&["token", "nobody"])?;
         let provider_state = platform.state.path().join("provider").to_string_lossy().into_owned();
-        platform.launch("provider-sim", Order::new(&["provider-sim", "--state", &provider_state, "--listen", &provider]))?;
+        platform.launch("provider-sim", Order::new(release, &["provider-sim", "--state", &provider_state, "--listen", &provider]))?;
         for (name, arguments) in ROLES {
-            platform.launch(name, Order::new(arguments))?;
+            platform.launch(name, Order::new(release, arguments))?;
             if shape == Shape::Redundant || name == "api" {
-                let second = Order { variables: ports.second(platform.state.path()), ..Order::new(arguments) };
+                let second = Order { variables: ports.second(platform.state.path()), ..Order::new(release, arguments) };
                 platform.launch(&format!("{name}-2"), second)?;
             }
         }
@@ -160,6 +166,20 @@ impl Platform {
         let mut order = self.end(name)?;
         order.variables.retain(|(name, _)| !variables.iter().any(|(other, _)| other == name));
         order.variables.extend(variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
+        self.launch(name, order)
+    }
+
+    /// Ends a role, as an operator does or as by `kill -9`, and starts it again as it is in another release, or in this one.
+    pub fn replace(&mut self, name: &str, release: Option<&Path>, politely: bool) -> anyhow::Result<()> {
+        if politely {
+            self.signal(name, "TERM")?;
+            let deadline = Instant::now() + DEADLINE;
+            while self.roles[name].is_alive() {
+                ensure!(Instant::now() < deadline, "{name} does not end within {DEADLINE:?}{}", self.logs());
+                std::thread::sleep(Duration::from_millis(50));
+            }
+        }
+        let order = Order { binary: self::binary("cirrus", release), ..self.end(name)? };
         self.launch(name, order)
     }
 
@@ -272,7 +292,7 @@ impl Platform {
 
     /// A binary of the workspace with this platform's configuration, to be run.
     pub fn command(&self, binary: &str, arguments: &[&str]) -> Command {
-        let mut command = Command::new(self::binary(binary));
+        let mut command = Command::new(self::binary(binary, None));
         command.args(arguments).env("CIRRUS_CONFIG", self.state.path().join("cirrus.toml")).stdin(Stdio::null());
         command
     }
@@ -281,7 +301,7 @@ impl Platform {
         let log = self.state.path().join(format!("{name}.log"));
         OpenOptions::new().create(true).append(true).open(&log)?;
         let mut command = Command::new("sh");
-        command.args(["-c", WRAPPER, "sh"]).arg(binary("cirrus")).args(&order.arguments);
+        command.args(["-c", WRAPPER, "sh"]).arg(&order.binary).args(&order.arguments);
         command.env("CIRRUS_CONFIG", self.state.path().join("cirrus.toml")).env("LOG", log);
         command.envs(order.variables.iter().map(|(name, value)| (name, value)));
         let mut wrapper = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
@@ -304,8 +324,12 @@ impl Platform {
 }
 
 impl Order {
-    fn new(arguments: &[&str]) -> Self {
-        Self { arguments: arguments.iter().map(|argument| (*argument).to_owned()).collect(), variables: Vec::new() }
+    fn new(release: Option<&Path>, arguments: &[&str]) -> Self {
+        Self {
+            binary: binary("cirrus", release),
+            arguments: arguments.iter().map(|argument| (*argument).to_owned()).collect(),
+            variables: Vec::new(),
+        }
     }
 }
 
@@ -343,8 +367,12 @@ pub struct Answer {
     pub body: Value,
 }
 
-/// A binary of the workspace, built beside the program that runs, or beside the directory in which cargo puts tests.
-fn binary(name: &str) -> PathBuf {
+/// A binary of a release that lies in a directory; or else of this workspace, built beside the program that runs, or beside the directory in which
+/// cargo puts tests.
+fn binary(name: &str, release: Option<&Path>) -> PathBuf {
+    if let Some(release) = release {
+        return release.join(name);
+    }
     let own = std::env::current_exe().expect("a running program has a path");
     let found = own.ancestors().skip(1).take(2).map(|directory| directory.join(name)).find(|path| path.is_file());
     found.unwrap_or_else(|| panic!("{name} is not built beside {}: cargo build --workspace --bins", own.display()))
@@ -384,10 +412,10 @@ impl Ports {
     }
 }
 
-fn configuration(state: &Path, kafka: &Kafka, postgres: &Postgres, shape: Shape, ports: &Ports) -> String {
+fn configuration(state: &Path, kafka: &Kafka, postgres: &Postgres, url: &str, shape: Shape, ports: &Ports) -> String {
     let Ports { api: [api, _], decider: [decider, decider_2], projector: [projector, _], provider } = ports;
     let second_decider = if shape == Shape::Redundant { format!(", \"http://127.0.0.1:{decider_2}\"") } else { String::new() };
-    let (state, bootstrap, url) = (state.display(), kafka.bootstrap(), postgres.database());
+    let (state, bootstrap) = (state.display(), kafka.bootstrap());
     let (kafka_tls, postgres_tls) = if shape == Shape::Secured {
         let kafka = format!(
             "security_protocol = \"sasl_ssl\"\nca_file = {:?}\nsasl_mechanism = \"SCRAM-SHA-512\"\nsasl_user = {USER:?}\nsasl_password_file = {:?}",

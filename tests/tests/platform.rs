@@ -15,6 +15,7 @@ use std::{
     time::{Duration, Instant},
 };
 use tests::platform::{Platform, server};
+use tokio_postgres::NoTls;
 use workers::provider::{Admin, Client, Filter, NewObject, Provider};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -62,6 +63,32 @@ async fn the_same_create_five_times_through_two_apis_makes_one_server_and_five_e
         assert!(story.contains(what), "{what} is missing:\n{story}");
     }
     Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_format_is_raised_only_when_every_process_that_runs_reads_it() -> anyhow::Result<()> {
+    let platform = Platform::start().await?;
+    let shown = platform.get("olga", "/v1/format").await?;
+    let roles: Vec<&str> = shown.body["running"].as_array().context("a list")?.iter().filter_map(|r| r["role"].as_str()).collect();
+    assert_eq!((roles, &shown.body["format"]), (vec!["api", "api", "decider", "projector", "worker", "worker", "worker"], &json!(0)));
+    let raise = |person, key| platform.call(0, person, Method::PUT, "/v1/format", Some(key), json!({"format": 1}));
+    assert_eq!(raise("ada", "a").await?.status, StatusCode::FORBIDDEN);
+
+    let (database, connection) = tokio_postgres::connect(&platform.database, NoTls).await?;
+    let connection = tokio::spawn(connection);
+    let old = "INSERT INTO running_roles (process, role, reads) VALUES (gen_random_uuid(), 'projector', 0)";
+    database.batch_execute(old).await?;
+    let refused = raise("olga", "b").await?;
+    assert_eq!(refused.status, StatusCode::CONFLICT, "{refused:?}");
+    let detail = refused.body["detail"].as_str().context("a sentence")?;
+    assert!(detail.contains("reads formats up to 0 is running, projector"), "{detail}");
+
+    database.batch_execute("DELETE FROM running_roles WHERE reads = 0").await?;
+    let raised = raise("olga", "b").await?;
+    assert_eq!((raised.status, &raised.body["format"]), (StatusCode::OK, &json!(1)), "{raised:?}");
+    platform.eventually("olga", "/v1/format", "the format is shown", |a| a.body["format"] == 1).await?;
+    drop(database);
+    Ok(connection.await??)
 }
 
 #[tokio::test(flavor = "multi_thread")]

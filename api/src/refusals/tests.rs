@@ -63,6 +63,7 @@ fn all() -> Vec<Refusal> {
         Refusal::AtBeforeLast { at, last: at },
         Refusal::ClockIsNotEffective,
         Refusal::FormatOutOfOrder { asked: 3, current: 1 },
+        Refusal::FormatNotRead { asked: 2, reads: 1, role: "decider".to_owned(), process: Uuid::nil() },
     ]
 }
 

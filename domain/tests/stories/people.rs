@@ -50,7 +50,7 @@ fn sample(kind: &str, cloud: &Cloud, stage: &Stage) -> (Command, Needs) {
         "set_default_quota" => (Command::SetDefaultQuota { tenant: Limits::new(), cell: limits([("units", Limit::At(1))]) }, Operator),
         "appoint_operator" => (appoint("oskar"), Operator),
         "dismiss_operator" => (Command::DismissOperator { operator: principal("otto") }, Operator),
-        "raise_format" => (Command::RaiseFormat { format: 1 }, Operator),
+        "raise_format" => (Command::RaiseFormat { format: 1, running: vec![] }, Operator),
         "reserve_tenant" => (reserve("other", Default::default()), Operator),
         "rename_tenant" => (Command::RenameTenant { name: Some("acme 2".to_owned()), labels: None }, InTenant(Rename)),
         "suspend_tenant" => (suspend(), Operator),

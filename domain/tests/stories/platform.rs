@@ -5,7 +5,7 @@ use domain::{
     catalogue::{Flavor, Service},
     command::{Command, Origin},
     people::Actor,
-    platform::ZoneState,
+    platform::{FORMAT, Platform, PlatformEvent, RunningRole, ZoneState},
     quota::{Limit, Limits},
     refusal::Refusal,
 };
@@ -148,11 +148,29 @@ fn while_the_platform_is_not_known_whatever_needs_it_waits_and_the_rest_goes_on(
 #[test]
 fn a_format_is_raised_one_by_one_and_never_above_what_this_program_writes() {
     let mut cloud = Cloud::open();
-    let raise = |format| Command::RaiseFormat { format };
+    let raise = |format| Command::RaiseFormat { format, running: vec![] };
     cloud.runs(raise(2)).refused_with(Refusal::FormatOutOfOrder { asked: 2, current: 0 });
     cloud.runs(raise(1)).is("platform.format_raised");
     cloud.runs(raise(1)).refused_with(Refusal::FormatOutOfOrder { asked: 1, current: 1 });
     cloud.runs(raise(2)).refused_with(Refusal::FormatOutOfOrder { asked: 2, current: 1 });
+}
+
+#[test]
+fn a_format_that_a_running_process_cannot_read_is_not_raised() {
+    let mut cloud = Cloud::open();
+    let process = nobody();
+    let running = |role: &str, reads| RunningRole { role: role.to_owned(), process, reads };
+    let raise = |running| Command::RaiseFormat { format: 1, running };
+    let refusal = Refusal::FormatNotRead { asked: 1, reads: 0, role: "projector".to_owned(), process };
+    cloud.runs(raise(vec![running("decider", 1), running("projector", 0)])).refused_with(refusal);
+    cloud.runs(raise(vec![running("decider", 1), running("projector", 2)])).is("platform.format_raised");
+}
+
+#[test]
+fn a_format_above_what_this_program_reads_stops_its_fold() {
+    let mut platform = Platform::default();
+    let problem = platform.evolve(&PlatformEvent::FormatRaised { format: FORMAT + 1 }).unwrap_err();
+    assert!(problem.to_string().contains("this program reads formats up to"), "{problem}");
 }
 
 #[test]

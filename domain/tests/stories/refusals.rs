@@ -7,7 +7,7 @@ use domain::{
     command::{Command, Origin, Request},
     id::{CellId, ResourceId, TenantId},
     people::Role,
-    platform::ZoneState,
+    platform::{RunningRole, ZoneState},
     quota::{Limit, Limits},
     refusal::Refusal,
     tenant::Clock,
@@ -32,7 +32,7 @@ const fn case(reason: &'static str, frees_the_key: bool, says: &'static str, get
     Case { reason, frees_the_key, says, get }
 }
 
-const CASES: [Case; 46] = [
+const CASES: [Case; 47] = [
     case("key_reused", STAYS, "this idempotency key was used for another request", |cloud| {
         let request = cloud.request(person("ada"), Some(cloud.tenant), cell("d"));
         cloud.send(&request, Origin::Commands).accepted();
@@ -188,8 +188,17 @@ const CASES: [Case; 46] = [
         cloud.ada_at(now, cloud.order("server"))
     }),
     case("format_out_of_order", STAYS, "format 3 cannot be raised: the format is 0", |cloud| {
-        cloud.runs(Command::RaiseFormat { format: 3 })
+        cloud.runs(Command::RaiseFormat { format: 3, running: vec![] })
     }),
+    case(
+        "format_not_read",
+        FREES,
+        "format 1 cannot be raised: a process that reads formats up to 0 is running, projector 00000000-0000-0000-0000-000000000000",
+        |cloud| {
+            let old = RunningRole { role: "projector".to_owned(), process: uuid::Uuid::nil(), reads: 0 };
+            cloud.runs(Command::RaiseFormat { format: 1, running: vec![old] })
+        },
+    ),
 ];
 
 /// Every reason, from serde's own list.

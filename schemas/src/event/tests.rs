@@ -14,12 +14,39 @@ fn provisioned(version: u32, data: Value) -> WireEvent {
     wire(json!({"type": "resource.provisioned", "version": version, "tenant": ID, "resource": ID, "data": data}))
 }
 
-/// A history in which `resource.provisioned` has had three shapes: `when`, then `time`, then `at`.
+/// A history in which `resource.provisioned` has had three shapes, `when`, then `time`, then `at`; `resource.vanished` came with format 3, and
+/// `resource.changed` has said since format 2 whether somebody asked for it.
 const AGED: Versions = Versions {
     names: NAMES,
+    added: &[("resource.vanished", 3)],
     upcasts: &[
-        Upcast { name: "resource.provisioned", from: 1, apply: |data| renamed(data, "when", "time") },
-        Upcast { name: "resource.provisioned", from: 2, apply: |data| renamed(data, "time", "at") },
+        Upcast {
+            name: "resource.provisioned",
+            from: 1,
+            format: 1,
+            apply: |data| renamed(data, "when", "time"),
+            back: |data| renamed(data, "time", "when"),
+        },
+        Upcast {
+            name: "resource.provisioned",
+            from: 2,
+            format: 2,
+            apply: |data| renamed(data, "time", "at"),
+            back: |data| renamed(data, "at", "time"),
+        },
+        Upcast {
+            name: "resource.changed",
+            from: 1,
+            format: 2,
+            apply: |mut data| {
+                data["asked"] = true.into();
+                data
+            },
+            back: |mut data| {
+                data.as_object_mut().unwrap().remove("asked");
+                data
+            },
+        },
     ],
 };
 
@@ -69,6 +96,27 @@ fn what_a_later_program_wrote_is_unknown_and_said_to_be() {
         let result = wire(json!({"type": name, "version": 1, "data": {}})).into_event();
         assert!(matches!(result, Err(EventError::Unknown { .. })), "{name}: {result:?}");
     }
+}
+
+#[test]
+fn until_a_format_is_raised_everything_is_written_as_older_programs_read_it() {
+    let lower = |format, name: &str, data: &Value| AGED.lower(format, name, AGED.current(name).unwrap(), data.clone());
+    let at = json!({"intent": ID, "at": "2026-11-21T10:00:00Z"});
+    for (format, version, field) in [(0, 1, "when"), (1, 2, "time"), (2, 3, "at"), (9, 3, "at")] {
+        let (written, data) = lower(format, "resource.provisioned", &at).unwrap();
+        assert_eq!((written, &data[field]), (version, &at["at"]), "format {format}");
+        assert_eq!(AGED.bring_up("resource.provisioned", written, data).as_ref(), Some(&at), "format {format}");
+    }
+}
+
+#[test]
+fn what_an_older_version_cannot_say_waits_for_its_format() {
+    let lower = |format, name: &str, data: Value| AGED.lower(format, name, AGED.current(name).unwrap(), data);
+    assert_eq!(lower(1, "resource.changed", json!({"asked": true})), Ok((1, json!({}))));
+    assert_eq!(lower(1, "resource.changed", json!({"asked": false})), Err(2), "an older program would take it for asked");
+    assert_eq!(lower(2, "resource.changed", json!({"asked": false})), Ok((2, json!({"asked": false}))));
+    assert_eq!(lower(2, "resource.vanished", json!({})), Err(3), "an older program would not know it");
+    assert_eq!(lower(3, "resource.vanished", json!({})), Ok((1, json!({}))));
 }
 
 #[test]

@@ -1,4 +1,8 @@
-//! Which events there are, in which versions, and how an old version is brought up to the present.
+//! Which events there are, in which versions, since which format each may be written, and how one version is brought to the next.
+//!
+//! Programs of two releases work side by side while a platform is upgraded, so a program reads more than it writes: everything up to its own
+//! [`FORMAT`](domain::platform::FORMAT), while it writes no more than the format that an operator has raised. What belongs to a higher one
+//! is written in the older version that everybody reads, as long as nothing is lost by that.
 
 use serde_json::Value;
 
@@ -8,22 +12,28 @@ pub(super) struct Upcast {
     pub name: &'static str,
     /// The version that it takes.
     pub from: u32,
+    /// The format with which the next version may be written.
+    pub format: u32,
     /// Brings `data` up by one version. What is not of the old shape it leaves as it is: it will not be of the new shape either.
     pub apply: fn(Value) -> Value,
+    /// The opposite of `apply`. Its result counts only if `apply` makes the same `data` of it again.
+    pub back: fn(Value) -> Value,
 }
 
 /// Names and their histories.
 pub(super) struct Versions {
     /// Every type.
     pub names: &'static [&'static str],
-    /// Every step. The present version of a type is one more than the number of its steps.
+    /// Types that came later, with the format with which they may be written. All others were there from the beginning.
+    pub added: &'static [(&'static str, u32)],
+    /// Every step, in order. The present version of a type is one more than the number of its steps.
     pub upcasts: &'static [Upcast],
 }
 
 /// What this program reads and writes. Every type is at its first version.
-pub(super) const PRESENT: Versions = Versions { names: NAMES, upcasts: &[] };
+pub(super) const PRESENT: Versions = Versions { names: NAMES, added: &[], upcasts: &[] };
 
-/// The version in which this program writes a type, and the highest that it reads; none for a type that it does not know.
+/// The highest version of a type that this program reads; none for a type that it does not know.
 pub fn current_version(name: &str) -> Option<u32> {
     PRESENT.current(name)
 }
@@ -34,7 +44,7 @@ pub fn upcast(name: &str, version: u32, data: Value) -> Value {
 }
 
 impl Versions {
-    fn current(&self, name: &str) -> Option<u32> {
+    pub(super) fn current(&self, name: &str) -> Option<u32> {
         let steps = self.upcasts.iter().filter(|u| u.name == name).count();
         self.names.contains(&name).then(|| 1 + u32::try_from(steps).expect("the table is a constant of this program"))
     }
@@ -44,6 +54,18 @@ impl Versions {
             Some(upcast) => (upcast.apply)(data),
             None => data,
         }
+    }
+
+    /// `data` of the present version as it may be written in `format`, with its version; otherwise the format that it needs.
+    pub(super) fn lower(&self, format: u32, name: &str, version: u32, data: Value) -> Result<(u32, Value), u32> {
+        if let Some((_, needed)) = self.added.iter().find(|(added, needed)| *added == name && *needed > format) {
+            return Err(*needed);
+        }
+        let mut too_new = self.upcasts.iter().rev().filter(|step| step.name == name && step.format > format);
+        too_new.try_fold((version, data), |(version, data), step| {
+            let older = (step.back)(data.clone());
+            if (step.apply)(older.clone()) == data { Ok((version - 1, older)) } else { Err(step.format) }
+        })
     }
 
     /// `data` in the present version; none when the type or version is not known.

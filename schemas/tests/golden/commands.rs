@@ -29,7 +29,7 @@ fn commands() -> Vec<Command> {
         SetDefaultQuota { tenant: limits(), cell: limits() },
         AppointOperator { operator: principal("olga") },
         DismissOperator { operator: principal("olga") },
-        RaiseFormat { format: 1 },
+        RaiseFormat { format: 1, running: vec![] },
         ReserveTenant {
             reference: "party-1001".to_owned(),
             name: "Acme".to_owned(),

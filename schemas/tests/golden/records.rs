@@ -1,7 +1,7 @@
 //! Samples of the journal's records, and of what is none.
 
 use crate::events::{self, CELL, TENANT, id, principal};
-use domain::{event::Event, people::Actor};
+use domain::{event::Event, people::Actor, platform::FORMAT};
 use schemas::{event, record::*};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -41,7 +41,11 @@ fn commit(origin: Option<Origin>, actor: Option<Actor>) -> Record {
         }),
         actor: actor.map(|actor| serde_json::value::to_raw_value(&actor).unwrap()),
         time: events::at("10:00:00.25"),
-        events: if origin.is_some() { [closed, began].into_iter().flatten().map(event::encode).collect() } else { vec![] },
+        events: if origin.is_some() {
+            [closed, began].into_iter().flatten().map(|e| event::encode(e, FORMAT).unwrap()).collect()
+        } else {
+            vec![]
+        },
     })
 }
 

@@ -1,7 +1,7 @@
 //! One sample of every refusal: they lie in the log inside `command.refused`. A new variant without one does not compile.
 
 use crate::{
-    events::{CELL, INTENT, NETWORK, SERVER, TENANT, VOLUME, at, name},
+    events::{CELL, INTENT, NETWORK, SERVER, TENANT, VOLUME, at, id, name},
     samples,
 };
 use domain::{
@@ -61,6 +61,7 @@ pub fn samples() -> BTreeMap<String, Value> {
         AtBeforeLast { at: at("09:00:00"), last: at("10:00:00") },
         ClockIsNotEffective {},
         FormatOutOfOrder { asked: 3, current: 1 },
+        FormatNotRead { asked: 2, reads: 1, role: "decider".to_owned(), process: id(7) },
     });
     let json: BTreeMap<String, Value> = all
         .iter()

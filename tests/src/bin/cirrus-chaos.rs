@@ -9,7 +9,7 @@ use std::{
 };
 use tests::chaos::{
     field::Field,
-    scenarios::{ALL, Scenario, Told},
+    scenarios::{ALL, ROLLING, Scenario, Told},
 };
 
 /// Faults on a whole platform under load.
@@ -27,6 +27,9 @@ struct Cli {
     /// Only those of the short run.
     #[arg(long)]
     short: bool,
+    /// Plays the rolling upgrade, from the release whose binaries lie there to this one.
+    #[arg(long, conflicts_with_all = ["scenarios", "short"])]
+    previous: Option<PathBuf>,
     /// Says what there is.
     #[arg(long)]
     list: bool,
@@ -48,7 +51,7 @@ async fn main() -> ExitCode {
 
 async fn run(cli: Cli) -> anyhow::Result<()> {
     if cli.list {
-        for Scenario { number, name, short, .. } in ALL {
+        for Scenario { number, name, short, .. } in ALL.iter().chain([&ROLLING]) {
             println!("{number:>2} {name}{}", if *short { " (short run)" } else { "" });
         }
         return Ok(());
@@ -57,7 +60,7 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
     let wanted = choose(&cli)?;
     let share = Duration::from_secs_f64(cli.minutes * 60.0 / wanted.len() as f64);
     println!("seed {seed}, {} scenarios, {:.0} s each", wanted.len(), share.as_secs_f64());
-    let mut field = Field::start(seed).await?;
+    let mut field = Field::start(seed, cli.previous.clone()).await?;
     for (n, scenario) in (1..).zip(&wanted) {
         let began = Instant::now();
         let since = field.clients.history.now();
@@ -97,6 +100,9 @@ fn choose(cli: &Cli) -> anyhow::Result<Vec<&'static Scenario>> {
     for name in &cli.scenarios {
         let known = ALL.iter().any(|scenario| name == scenario.name || name.parse() == Ok(scenario.number));
         ensure!(known, "there is no scenario {name}");
+    }
+    if cli.previous.is_some() {
+        return Ok(vec![&ROLLING]);
     }
     let wanted: Vec<&Scenario> = match (cli.short, cli.scenarios.is_empty()) {
         (true, _) => ALL.iter().filter(|scenario| scenario.short).collect(),

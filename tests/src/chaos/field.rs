@@ -18,7 +18,7 @@ use serde_json::json;
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt,
-    path::Path,
+    path::{Path, PathBuf},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -47,6 +47,8 @@ pub struct Field {
     pub provider: Admin,
     /// The schedule of the faults.
     pub rng: StdRng,
+    /// The binaries of the release before, when the processes began with them.
+    pub previous: Option<PathBuf>,
     /// Processes that ended by themselves, and how often.
     pub ended: BTreeMap<String, u32>,
     faults: u64,
@@ -83,14 +85,15 @@ impl fmt::Display for Figures {
 }
 
 impl Field {
-    /// Starts everything; what the clients' and the scenarios' dice show follows from `seed`.
-    pub async fn start(seed: u64) -> anyhow::Result<Self> {
-        let platform = Platform::start_redundant().await?;
+    /// Starts everything, with the binaries of the release `previous` if there is one; what the clients' and the scenarios' dice show follows from
+    /// `seed`.
+    pub async fn start(seed: u64, previous: Option<PathBuf>) -> anyhow::Result<Self> {
+        let platform = Platform::start_redundant(previous.as_deref()).await?;
         let history = History::create(&platform.state.path().join("history.jsonl"))?;
         let clients = Arc::new(Clients::open(&platform, history, seed, TENANTS).await?);
         let provider = Admin::new(&platform.provider)?;
         let rng = StdRng::seed_from_u64(seed);
-        Ok(Self { platform, clients, provider, rng, ended: BTreeMap::new(), faults: 0, running: JoinSet::new(), checks: 0 })
+        Ok(Self { platform, clients, provider, rng, previous, ended: BTreeMap::new(), faults: 0, running: JoinSet::new(), checks: 0 })
     }
 
     /// Sets the clients to work, and waits until they get something done.

@@ -9,6 +9,7 @@ mod disks;
 mod doors;
 mod impostors;
 mod read_models;
+mod upgrade;
 mod workers;
 
 use super::field::{DEADLINE, Field};
@@ -63,6 +64,10 @@ pub const ALL: &[Scenario] = &[
     Scenario { number: 5, name: "cut-off", short: false, run: |f, told| Box::pin(brokers::cut(f, told)) },
     Scenario { number: 6, name: "late-answers", short: false, run: |f, told| Box::pin(brokers::late(f, told)) },
 ];
+
+/// The scenario that begins with the processes of another release, and so plays alone.
+pub const ROLLING: Scenario =
+    Scenario { number: 21, name: "rolling-upgrade", short: false, run: |f, told| Box::pin(upgrade::rolling(f, told)) };
 
 /// Kills one of these processes with -9, again and again, each so many milliseconds after the one before and when so many writes were decided since.
 async fn kill(field: &mut Field, told: Told, of: &[&str], pause: Range<u64>, decided: u64) -> anyhow::Result<()> {

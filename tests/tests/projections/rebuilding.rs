@@ -77,9 +77,17 @@ async fn a_rebuild_is_switched_in_under_load_and_the_live_runner_carries_it_on()
     let of_resources: Vec<_> = listed.iter().filter(|b| b.model == "resources").map(|b| (b.build, b.current)).collect();
     assert_eq!(of_resources, [(1, false), (2, true)]);
     assert!(compare(&database, &cloud, "resources").await.is_equal());
-    assert!(matches!(builds::drop_build(&database, "resources", 2).await, Err(RebuildError::Current { build: 2, .. })));
-    builds::drop_build(&database, "resources", 1).await.unwrap();
-    assert!(matches!(builds::drop_build(&database, "resources", 1).await, Err(RebuildError::NoSuchBuild { .. })));
+    assert!(matches!(builds::drop_build(&database, "resources", None, 2).await, Err(RebuildError::Current { build: 2, .. })));
+    builds::drop_build(&database, "resources", None, 1).await.unwrap();
+    assert!(matches!(builds::drop_build(&database, "resources", None, 1).await, Err(RebuildError::NoSuchBuild { .. })));
+
+    // What an earlier release has left behind.
+    let left =
+        "INSERT INTO read_model_builds (model, version, build, current) VALUES ('resources', 0, 7, true); CREATE TABLE resources_v0_b7 ()";
+    database.client().await.unwrap().batch_execute(left).await.unwrap();
+    builds::drop_build(&database, "resources", Some(0), 7).await.unwrap();
+    let tables = "SELECT count(*) FROM pg_tables WHERE tablename = 'resources_v0_b7'";
+    assert_eq!(database.client().await.unwrap().query_one(tables, &[]).await.unwrap().get::<_, i64>(0), 0);
     running.stop().await.unwrap();
 }
 

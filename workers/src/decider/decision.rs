@@ -15,7 +15,7 @@ use domain::{
 };
 use schemas::{
     command::{CommandRecord, fingerprint},
-    event::encode,
+    event::{NotYet, encode},
     record::{CommandRef, Digest, Origin as Topic},
 };
 use serde_json::value::RawValue;
@@ -53,17 +53,10 @@ pub struct Decision {
     pub command: CommandRef,
     /// Who asked.
     pub actor: Option<Box<RawValue>>,
-    /// What happened.
-    pub events: Vec<Event>,
+    /// What happened, as it goes into the commit.
+    pub events: Vec<Box<RawValue>>,
     /// The state with it.
     pub after: Partition,
-}
-
-impl Decision {
-    /// The events as they go into the commit.
-    pub fn raw_events(&self) -> Vec<Box<RawValue>> {
-        self.events.iter().map(encode).collect()
-    }
 }
 
 /// Where and when something is decided.
@@ -111,7 +104,7 @@ fn handle(state: &Partition, request: &Request, place: Place<'_>) -> Vec<Event> 
     catch_unwind(AssertUnwindSafe(|| state.handle(request, origin, place.facts))).unwrap_or_else(|_| vec![failed("deciding it panicked")])
 }
 
-/// Evolves before anything is appended: what does not evolve fails instead.
+/// Evolves and writes before anything is appended: what does not evolve, or cannot be written in the format of the platform, fails instead.
 fn settle(state: &Partition, waiting: &Waiting, place: Place<'_>, events: Vec<Event>) -> Decision {
     let (command, actor) = reference(waiting, place);
     let apply = |events: &[Event]| {
@@ -125,15 +118,16 @@ fn settle(state: &Partition, waiting: &Waiting, place: Place<'_>, events: Vec<Ev
         catch_unwind(AssertUnwindSafe(move || after.apply(commit).map(|()| after).map_err(|e| e.to_string())))
             .unwrap_or_else(|_| Err("folding it panicked".to_owned()))
     };
-    match apply(&events) {
-        Ok(after) => Decision { command, actor, events, after },
-        Err(problem) => {
-            tracing::error!(request = command.request, command = %command.id, problem, "a decision contradicts the fold; recorded as failed");
-            let events = vec![failed("its outcome contradicts the state; operators find the cause in the decider's log")];
-            let after = apply(&events).expect("an outcome that changes nothing can always be folded");
-            Decision { command, actor, events, after }
-        }
-    }
+    let write =
+        |events: &[Event]| -> Result<Vec<_>, NotYet> { events.iter().map(|event| encode(event, place.facts.platform.format)).collect() };
+    let settled = apply(&events).and_then(|after| Ok((after, write(&events).map_err(|e| e.to_string())?)));
+    let (after, events) = settled.unwrap_or_else(|problem| {
+        tracing::error!(request = command.request, command = %command.id, problem, "a decision cannot stand; recorded as failed");
+        let events = [failed("its outcome cannot stand; operators find the cause in the decider's log")];
+        let after = apply(&events).expect("an outcome that changes nothing can always be folded");
+        (after, write(&events).expect("every format has it"))
+    });
+    Decision { command, actor, events, after }
 }
 
 fn reference(waiting: &Waiting, place: Place<'_>) -> (CommandRef, Option<Box<RawValue>>) {

@@ -457,7 +457,7 @@ impl Engine {
             command: Some(d.command.clone()),
             actor: d.actor.clone(),
             time,
-            events: d.raw_events(),
+            events: d.events.clone(),
         };
         let mut decision = decision;
         let appended = match chain.writer.append(draft(&decision)) {
