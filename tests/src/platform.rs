@@ -196,6 +196,11 @@ impl Platform {
         Ok(self.roles.get(name).with_context(|| format!("no role {name}"))?.pid)
     }
 
+    /// The file that names the process of a role.
+    pub fn pid_file(&self, name: &str) -> PathBuf {
+        self.state.path().join(format!("{name}.pid"))
+    }
+
     /// The names of all roles.
     pub fn roles(&self) -> Vec<String> {
         self.roles.keys().cloned().collect()
@@ -307,6 +312,7 @@ impl Platform {
         let mut wrapper = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
         let mut line = String::new();
         BufReader::new(wrapper.stdout.take().context("a piped output")?).read_line(&mut line)?;
+        std::fs::write(self.pid_file(name), &line)?;
         self.roles.insert(name.to_owned(), Role { wrapper, pid: line.trim().parse()?, order });
         Ok(())
     }

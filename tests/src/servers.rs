@@ -81,6 +81,20 @@ impl Kafka {
         self.holder.ports.chunks_exact(4).map(|ports| Detour { broker: ports[2], advertised: ports[3] }).collect()
     }
 
+    /// The file that names the process of one broker of a cluster, from 1.
+    pub fn pid_file(&self, broker: usize) -> PathBuf {
+        self.broker(broker).join("pid")
+    }
+
+    /// Where one broker of a cluster, from 1, keeps its partitions.
+    pub fn data(&self, broker: usize) -> PathBuf {
+        self.broker(broker).join("data")
+    }
+
+    fn broker(&self, broker: usize) -> PathBuf {
+        self.holder.directory.join(broker.to_string())
+    }
+
     /// Stops one broker of a cluster, from 1, cleanly: it hands its partitions over.
     pub fn stop_broker(&self, broker: usize) {
         self.holder.order(&format!("stop {broker}"));
@@ -170,7 +184,17 @@ impl Postgres {
 
     /// The URL of the server's own database, for its owner.
     pub fn server_url(&self) -> String {
-        format!("postgresql://postgres@127.0.0.1:{}/postgres", self.holder.port())
+        format!("postgresql://postgres@127.0.0.1:{}/postgres", self.port())
+    }
+
+    /// Where it listens.
+    pub fn port(&self) -> u16 {
+        self.holder.port()
+    }
+
+    /// The file that names its first process, the parent of all others.
+    pub fn pid_file(&self) -> PathBuf {
+        self.holder.directory.join("pid")
     }
 
     /// PEM file with the authority that signed the certificate of a [`Postgres::secured`] server.
@@ -199,7 +223,7 @@ impl Postgres {
     }
 
     fn url(&self, database: &str) -> String {
-        let port = self.holder.port();
+        let port = self.port();
         if self.secured {
             format!("postgresql://{USER}:{PASSWORD}@127.0.0.1:{port}/{database}?sslmode=require")
         } else {

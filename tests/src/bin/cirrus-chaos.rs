@@ -3,13 +3,16 @@
 use anyhow::{Context, ensure};
 use clap::Parser;
 use std::{
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::ExitCode,
     time::{Duration, Instant},
 };
 use tests::chaos::{
     field::Field,
+    flat::{Course, courses, not_judged},
+    plot::plot,
     scenarios::{ALL, ROLLING, Scenario, Told},
+    watch::{Sample, Watch},
 };
 
 /// Faults on a whole platform under load.
@@ -33,7 +36,7 @@ struct Cli {
     /// Says what there is.
     #[arg(long)]
     list: bool,
-    /// Where the history, logs and journal of a run that failed are kept.
+    /// Where what the processes held is kept, and of a run that failed the history, logs and journal.
     #[arg(long, default_value = ".cirrus/chaos")]
     keep: PathBuf,
 }
@@ -60,25 +63,54 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
     let wanted = choose(&cli)?;
     let share = Duration::from_secs_f64(cli.minutes * 60.0 / wanted.len() as f64);
     println!("seed {seed}, {} scenarios, {:.0} s each", wanted.len(), share.as_secs_f64());
+    let kept = cli.keep.join(format!("seed-{seed}-{}", std::process::id()));
     let mut field = Field::start(seed, cli.previous.clone()).await?;
-    for (n, scenario) in (1..).zip(&wanted) {
-        let began = Instant::now();
-        let since = field.clients.history.now();
-        // The short run is checked as a whole.
-        let checked = !cli.short || n == wanted.len();
-        let outcome = play(&mut field, scenario, Told { time: share }, checked).await;
-        let figures = field.figures(since);
-        println!("{:>2} {:<21} {:>4.0} s  {figures}", scenario.number, scenario.name, began.elapsed().as_secs_f64());
-        if let Err(problem) = outcome {
-            let kept = keep(field, &cli.keep, seed)?;
-            let Scenario { number, name, .. } = scenario;
-            return Err(problem.context(format!("scenario {number} ({name}) with seed {seed}; what is left is in {}", kept.display())));
-        }
-    }
+    let watch = Watch::start(field.watched(), &kept)?;
+    let mut outcome = play_all(&mut field, &wanted, share, cli.short).await;
+    let samples = watch.end()?;
+    plot(&samples, &kept)?;
     for (name, times) in &field.ended {
         println!("{name} ended by itself {times} times and was started again");
     }
+    let level = stays_level(&samples);
+    println!("what every process held is in {}", kept.display());
+    outcome = outcome.and(level);
+    if let Err(problem) = outcome {
+        keep(field, &kept)?;
+        return Err(problem.context(format!("with seed {seed}; what is left is in {}", kept.display())));
+    }
     println!("passed with seed {seed}");
+    Ok(())
+}
+
+async fn play_all(field: &mut Field, wanted: &[&Scenario], share: Duration, short: bool) -> anyhow::Result<()> {
+    for (n, scenario) in (1..).zip(wanted) {
+        let began = Instant::now();
+        let since = field.clients.history.now();
+        // The short run is checked as a whole.
+        let checked = !short || n == wanted.len();
+        let outcome = play(field, scenario, Told { time: share }, checked).await;
+        let figures = field.figures(since);
+        let Scenario { number, name, .. } = scenario;
+        println!("{number:>2} {name:<21} {:>4.0} s  {figures}", began.elapsed().as_secs_f64());
+        outcome.with_context(|| format!("scenario {number} ({name})"))?;
+    }
+    Ok(())
+}
+
+/// Says how memory, open files and connections went after the start of each process, and fails when something rose.
+fn stays_level(samples: &[Sample]) -> anyhow::Result<()> {
+    let courses = courses(samples);
+    for course in &courses {
+        println!("{course}");
+    }
+    let not_judged = not_judged(samples);
+    if !not_judged.is_empty() {
+        println!("never lived long enough to be judged: {}", not_judged.into_iter().collect::<Vec<_>>().join(", "));
+    }
+    let risen: Vec<&Course> = courses.iter().filter(|course| !course.is_flat()).collect();
+    let named: Vec<String> = risen.iter().map(|course| format!("{} of {}", course.measure, course.process)).collect();
+    ensure!(risen.is_empty(), "not flat: {}", named.join(", "));
     Ok(())
 }
 
@@ -113,15 +145,13 @@ fn choose(cli: &Cli) -> anyhow::Result<Vec<&'static Scenario>> {
 }
 
 /// Moves what is left of a failed run to where it stays.
-fn keep(mut field: Field, directory: &std::path::Path, seed: u64) -> anyhow::Result<PathBuf> {
-    let kept = directory.join(format!("seed-{seed}-{}", std::process::id()));
-    std::fs::create_dir_all(directory).with_context(|| format!("{} cannot be made", directory.display()))?;
+fn keep(mut field: Field, kept: &Path) -> anyhow::Result<()> {
     field.platform.state.disable_cleanup(true);
     let state = field.platform.state.path().to_owned();
     // The processes end first.
     drop(field);
-    let moved = std::process::Command::new("cp").arg("-a").args([&state, &kept]).status()?;
+    let moved = std::process::Command::new("cp").arg("-a").arg(state.join(".")).arg(kept).status()?;
     ensure!(moved.success(), "{} cannot be copied to {}", state.display(), kept.display());
     std::fs::remove_dir_all(state)?;
-    Ok(kept)
+    Ok(())
 }

@@ -7,8 +7,9 @@ use super::{
     evidence::Evidence,
     history::{History, Record},
     load::Clients,
+    watch::Watched,
 };
-use crate::platform::Platform;
+use crate::{platform::Platform, servers::BROKERS};
 use anyhow::{Context, bail, ensure};
 use domain::id::TenantId;
 use journal::{birth, kafka::KafkaSettings, topics::Journal};
@@ -237,6 +238,16 @@ impl Field {
     /// How to reach the brokers.
     pub fn kafka(&self) -> anyhow::Result<KafkaSettings> {
         Ok(serde_json::from_value(json!({"bootstrap": self.platform.kafka.bootstrap()}))?)
+    }
+
+    /// Everybody whom a run can wear out.
+    pub fn watched(&self) -> Watched {
+        let Platform { kafka, postgres, .. } = &self.platform;
+        let roles = self.platform.roles().into_iter().map(|name| (name.clone(), self.platform.pid_file(&name)));
+        let brokers = (1..=BROKERS).map(|broker| (format!("broker-{broker}"), kafka.pid_file(broker)));
+        let postgres_process = ("postgres".to_owned(), postgres.pid_file());
+        let processes = roles.chain(brokers).chain([postgres_process]).collect();
+        Watched { processes, with_children: "postgres", postgres: postgres.port(), journal: kafka.data(1) }
     }
 
     fn keep_running(&mut self) -> anyhow::Result<()> {
