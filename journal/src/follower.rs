@@ -31,8 +31,8 @@ pub struct Hint {
     pub journal: Uuid,
     /// Its Kafka offset.
     pub offset: i64,
-    /// SHA-256 of its value.
-    pub digest: Digest,
+    /// The head of the chain before it: behind that, its value must give the stored head.
+    pub before: Digest,
 }
 
 /// A stored state that belongs to another chain than the one to be read.
@@ -142,7 +142,7 @@ impl Follower {
     /// Reads the next record of the partition.
     pub fn read<'a>(&mut self, offset: i64, value: &'a [u8]) -> Followed<'a> {
         if let Resume::Expecting(hint) = self.resume {
-            if offset != hint.offset || Digest::of(value) != hint.digest {
+            if offset != hint.offset || hint.before.then(value) != self.reader.state().head {
                 return self.restart();
             }
             self.resume = Resume::Done;
@@ -150,9 +150,10 @@ impl Follower {
             return Followed::Passed;
         }
         self.next_offset = offset + 1;
+        let before = self.reader.state().head;
         match self.reader.read(offset, value) {
             Read::Accepted(record) => {
-                let hint = Hint { journal: self.genesis.journal, offset, digest: Digest::of(value) };
+                let hint = Hint { journal: self.genesis.journal, offset, before };
                 if let Resume::Passing(stored) = self.resume {
                     self.pass(stored, hint)
                 } else {
