@@ -31,7 +31,9 @@ pub struct Hint {
     pub journal: Uuid,
     /// Its Kafka offset.
     pub offset: i64,
-    /// The head of the chain before it: behind that, its value must give the stored head.
+    /// The head of the chain before it: behind that, its value must give the stored head. Earlier programs kept a digest of the value, which is
+    /// read as a hint that does not hold.
+    #[serde(alias = "digest")]
     pub before: Digest,
 }
 
