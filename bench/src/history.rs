@@ -2,7 +2,7 @@
 
 use domain::{
     command::Command,
-    id::{ResourceId, TenantId},
+    id::{CellId, ResourceId, TenantId},
     tenant::Clock,
 };
 use journal::{log::Stored, twin::Twin};
@@ -36,11 +36,23 @@ pub fn each_server(cloud: &mut Cloud, servers: usize, mut then: impl FnMut(&mut 
         let tenant = cloud.open_tenant(&format!("tenant-{first}"), Clock::Journal);
         let cell = cloud.create_cell(tenant, "cell");
         for number in first..servers.min(first + OF_A_TENANT) {
-            let server = cloud.ask(tenant, Cloud::server(&format!("server-{number}"), Some(cell))).created();
-            cloud.finish(tenant, server);
+            let server = order(cloud, tenant, cell, number);
             then(cloud, tenant, server);
         }
     }
+}
+
+/// Orders a server, every second one in the other zone, and reports it as made.
+pub fn order(cloud: &mut Cloud, tenant: TenantId, cell: CellId, number: usize) -> ResourceId {
+    let mut order = Cloud::server(&format!("server-{number}"), Some(cell));
+    if let Command::CreateResource { zone, .. } = &mut order
+        && number % 2 == 1
+    {
+        *zone = Some("north-b".parse().expect("a zone's name"));
+    }
+    let server = cloud.ask(tenant, order).created();
+    cloud.finish(tenant, server);
+    server
 }
 
 /// The records of each partition.

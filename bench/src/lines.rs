@@ -1,9 +1,14 @@
 //! What can be measured.
 
 pub mod append;
+pub mod claims;
 pub mod fold;
 pub mod growth;
+pub mod latency;
+pub mod million;
+pub mod processes;
 pub mod projection;
+pub mod rating;
 pub mod verify;
 
 use crate::measure::{Row, Scale};
@@ -20,7 +25,7 @@ pub struct Line {
 }
 
 /// All of them, in the order in which they run.
-pub const ALL: &[Line] = &[append::LINE, verify::LINE, fold::LINE, projection::LINE, growth::LINE];
+pub const ALL: &[Line] = &[append::LINE, verify::LINE, fold::LINE, projection::LINE, claims::LINE, latency::LINE, processes::LINE, million::LINE, growth::LINE, rating::LINE];
 
 /// All of them in words.
 pub fn help() -> String {

@@ -11,6 +11,7 @@ mod journals;
 mod lines;
 mod machine;
 mod measure;
+mod portal;
 mod report;
 
 use anyhow::{Context, ensure};

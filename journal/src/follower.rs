@@ -31,8 +31,10 @@ pub struct Hint {
     pub journal: Uuid,
     /// Its Kafka offset.
     pub offset: i64,
-    /// SHA-256 of its value.
-    pub digest: Digest,
+    /// The head of the chain before it: behind that, its value must give the stored head. Earlier programs kept a digest of the value, which is
+    /// read as a hint that does not hold.
+    #[serde(alias = "digest")]
+    pub before: Digest,
 }
 
 /// A stored state that belongs to another chain than the one to be read.
@@ -142,7 +144,7 @@ impl Follower {
     /// Reads the next record of the partition.
     pub fn read<'a>(&mut self, offset: i64, value: &'a [u8]) -> Followed<'a> {
         if let Resume::Expecting(hint) = self.resume {
-            if offset != hint.offset || Digest::of(value) != hint.digest {
+            if offset != hint.offset || hint.before.then(value) != self.reader.state().head {
                 return self.restart();
             }
             self.resume = Resume::Done;
@@ -150,9 +152,10 @@ impl Follower {
             return Followed::Passed;
         }
         self.next_offset = offset + 1;
+        let before = self.reader.state().head;
         match self.reader.read(offset, value) {
             Read::Accepted(record) => {
-                let hint = Hint { journal: self.genesis.journal, offset, digest: Digest::of(value) };
+                let hint = Hint { journal: self.genesis.journal, offset, before };
                 if let Resume::Passing(stored) = self.resume {
                     self.pass(stored, hint)
                 } else {

@@ -79,7 +79,8 @@ fn order(state: &ReaderState) -> (u32, u64) {
 }
 
 impl Build {
-    /// Makes the tables of a build and its checkpoints, at the beginning of every partition.
+    /// Makes the tables of a build and its checkpoints, at the beginning of every partition. One that is not current may lack
+    /// [its indexes](Self::index).
     ///
     /// # Errors
     ///
@@ -95,7 +96,7 @@ impl Build {
         let sql = "INSERT INTO read_model_builds (model, version, build, current) VALUES ($1, $2, $3, $4)";
         tx.execute(sql, &[&model.name(), &tables.version, &tables.build, &current]).await?;
         for table in model.tables() {
-            tx.batch_execute(&tables.sql(table.ddl)).await?;
+            tx.batch_execute(&tables.sql(table.statements().0)).await?;
         }
         let start = |partition| StoredReader { state: ReaderState::empty(&journal.genesis(partition)), hint: None };
         let at: BTreeMap<u32, StoredReader> = (0..journal.all_partitions()).map(|partition| (partition, start(partition))).collect();
@@ -113,7 +114,23 @@ impl Build {
             ],
         )
         .await?;
-        Ok(Self { model, tables, at, incomplete: BTreeMap::new() })
+        let build = Self { model, tables, at, incomplete: BTreeMap::new() };
+        if current || !model.indexes_last() {
+            build.index(&**tx).await?;
+        }
+        Ok(build)
+    }
+
+    /// Makes the indexes that it lacks.
+    ///
+    /// # Errors
+    ///
+    /// When PostgreSQL refuses.
+    pub async fn index(&self, client: &impl GenericClient) -> Result<(), tokio_postgres::Error> {
+        for table in self.model.tables() {
+            client.batch_execute(&self.tables.sql(&table.statements().1)).await?;
+        }
+        Ok(())
     }
 
     /// Drops the tables and the checkpoints of a build.

@@ -1,8 +1,8 @@
 //! Builds of read models: listing, filling anew, comparing, dropping.
 //!
 //! A rebuild fills new tables from the beginning of the journal, beside the ones that answer and with a reader of its own. It can be cancelled at any
-//! moment; the next one goes on where it stopped. When it has nearly caught up it holds the live runner for an instant, reads the last
-//! records up to what that one has read, and becomes current in the same transaction. From the next batch on the live runner carries it.
+//! moment; the next one goes on where it stopped. When it has nearly caught up it makes the indexes that only queries need, then holds the live
+//! runner for an instant, reads the last records up to what that one has read, and becomes current in the same transaction. From the next batch on the live runner carries it.
 
 use crate::{
     build::{self, Build, CarryError},
@@ -172,6 +172,11 @@ pub async fn rebuild(
             let behind = filler.build.behind(&target).max(behind_the_end(&filler.build, &source));
             progress(filler.progress(behind));
             if behind <= NEAR && level(&source) {
+                if !filler.indexed {
+                    filler.index().await?;
+                    // Meanwhile the journal has moved on.
+                    continue;
+                }
                 if filler.switch(&mut source).await? {
                     return Ok(filler.build.tables.build);
                 }
@@ -292,6 +297,8 @@ struct Filler {
     /// Holds the lock that keeps others from filling the same model.
     client: ClientWrapper,
     build: Build,
+    /// Whether it has all its indexes.
+    indexed: bool,
     stop: watch::Receiver<bool>,
 }
 
@@ -312,7 +319,7 @@ impl Filler {
             Some(build) => build.clone(),
             None => new_build(&mut client, journal, model).await?,
         };
-        Ok(Self { client, build, stop })
+        Ok(Self { client, build, indexed: false, stop })
     }
 
     async fn begin_afresh(
@@ -323,7 +330,7 @@ impl Filler {
     ) -> Result<Self, RebuildError> {
         let mut client = alone(database, model).await?;
         let build = new_build(&mut client, journal, model).await?;
-        Ok(Self { client, build, stop })
+        Ok(Self { client, build, indexed: false, stop })
     }
 
     fn progress(&self, behind: u64) -> Progress {
@@ -347,6 +354,16 @@ impl Filler {
         tx.commit().await?;
         moved.note(builds);
         refuse_broken(arrived.broken)
+    }
+
+    /// Makes the indexes, which takes as long as it takes.
+    async fn index(&mut self) -> Result<(), RebuildError> {
+        tokio::select! {
+            indexed = self.build.index(&*self.client) => indexed?,
+            _ = self.stop.wait_for(|stop| *stop) => return Err(RebuildError::Stopped),
+        }
+        self.indexed = true;
+        Ok(())
     }
 
     /// Holds the live runner, reads up to where it stands, and takes its place; all of it or, when that takes too long, nothing.

@@ -9,10 +9,12 @@ use domain::{
 };
 use journal::follower::StoredReader;
 use schemas::{
-    event::{EventError, WireEvent},
+    event::{EventError, RawEvent},
     record::{CommandRef, Commit, Position},
 };
+use serde::Deserialize;
 use serde_json::value::RawValue;
+use std::borrow::Cow;
 
 /// A commit, ready to be applied.
 #[derive(Debug, Clone)]
@@ -68,9 +70,16 @@ impl Applied {
     }
 }
 
+/// When an event says that it happened.
+#[derive(Deserialize)]
+struct Happened<'a> {
+    #[serde(borrow)]
+    at: Cow<'a, str>,
+}
+
 impl Fact {
     fn decode(position: Position, raw: Box<RawValue>) -> Self {
-        let wire: WireEvent = match serde_json::from_str(raw.get()) {
+        let wire: RawEvent<'_> = match serde_json::from_str(raw.get()) {
             Ok(wire) => wire,
             Err(problem) => {
                 tracing::warn!(%position, %problem, "passed over an event of unknown shape at {position}");
@@ -79,7 +88,7 @@ impl Fact {
         };
         let name = text(&wire.name).into_owned();
         let (tenant, cell, resource) = (wire.tenant, wire.cell, wire.resource);
-        let at = wire.data.get("at").and_then(|at| at.as_str()).and_then(|at| at.parse().ok());
+        let at = serde_json::from_str(wire.data.get()).ok().and_then(|Happened { at }| at.parse().ok());
         let event = match wire.into_event() {
             Ok(event) => Some(event),
             Err(problem @ (EventError::Unknown { .. } | EventError::Shape { .. } | EventError::NotAnEvent(_))) => {

@@ -67,6 +67,10 @@ impl ReadModel for History {
         TABLES
     }
 
+    fn indexes_last(&self) -> bool {
+        true
+    }
+
     fn apply<'a>(&'a self, on: On<'a>, commits: &'a [Applied]) -> BoxFuture<'a, Result<Effects, ApplyError>> {
         Box::pin(async move {
             let facts = |commit: &'a Applied| commit.facts.iter().enumerate().map(move |(index, fact)| (commit, index, fact));

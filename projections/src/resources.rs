@@ -100,6 +100,10 @@ impl ReadModel for Resources {
         TABLES
     }
 
+    fn indexes_last(&self) -> bool {
+        true
+    }
+
     fn apply<'a>(&'a self, on: On<'a>, commits: &'a [Applied]) -> BoxFuture<'a, Result<Effects, ApplyError>> {
         Box::pin(async move {
             let mut effects = Effects::default();

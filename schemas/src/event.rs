@@ -20,10 +20,10 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value, value::RawValue};
 use versions::Versions;
 
-/// An event as it stands in a commit.
+/// An event as it stands in a commit; `D` is JSON, parsed or raw.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct WireEvent {
+pub struct WireEvent<D = Value> {
     /// What happened, e.g. `resource.provisioned`.
     #[serde(rename = "type")]
     pub name: String,
@@ -39,8 +39,11 @@ pub struct WireEvent {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resource: Option<ResourceId>,
     /// The rest.
-    pub data: Value,
+    pub data: D,
 }
+
+/// An event whose `data` still lies in the bytes of its commit.
+pub type RawEvent<'a> = WireEvent<&'a RawValue>;
 
 /// Why an event cannot be read here.
 #[derive(Debug, thiserror::Error)]
@@ -118,14 +121,39 @@ impl WireEvent {
         self.read(&versions::PRESENT)
     }
 
-    fn read(self, versions: &Versions) -> Result<Event, EventError> {
+    fn read(mut self, versions: &Versions) -> Result<Event, EventError> {
+        match versions.bring_up(&self.name, self.version, self.data.take()) {
+            Some(data) => self.fact(&data.to_string()),
+            None => Err(EventError::Unknown { name: self.name, version: self.version }),
+        }
+    }
+}
+
+impl RawEvent<'_> {
+    /// The fact.
+    ///
+    /// # Errors
+    ///
+    /// A type or version that is not known here, or a known one that is not of its shape.
+    pub fn into_event(self) -> Result<Event, EventError> {
+        if current_version(&self.name) == Some(self.version) {
+            return self.fact(self.data.get());
+        }
         let Self { name, version, tenant, cell, resource, data } = self;
-        let unknown = || EventError::Unknown { name: name.clone(), version };
+        let data: Value = serde_json::from_str(data.get())?;
+        WireEvent::<Value> { name, version, tenant, cell, resource, data }.into_event()
+    }
+}
+
+impl<D> WireEvent<D> {
+    /// The fact that data of the present version tell.
+    fn fact(&self, data: &str) -> Result<Event, EventError> {
+        let Self { name, version, tenant, cell, resource, .. } = self;
+        let unknown = || EventError::Unknown { name: name.clone(), version: *version };
         let (family, kind) = name.split_once('.').ok_or_else(unknown)?;
-        let data = versions.bring_up(&name, version, data).ok_or_else(unknown)?;
-        let shape = |source| EventError::Shape { name: name.clone(), version, source };
+        let shape = |source| EventError::Shape { name: name.clone(), version: *version, source };
         let misplaced = || shape(serde::de::Error::custom("the ids beside `data` are not those of its family"));
-        Ok(match (family, tenant, cell, resource) {
+        Ok(match (family, *tenant, *cell, *resource) {
             ("command", None, None, None) => Event::Command(untagged(kind, data).map_err(shape)?),
             ("platform", None, None, None) => Event::Platform(untagged(kind, data).map_err(shape)?),
             ("tenant", Some(tenant), None, None) => Event::Tenant { tenant, event: untagged(kind, data).map_err(shape)? },
@@ -151,7 +179,7 @@ pub fn encode(event: &Event, format: u32) -> Result<Box<RawValue>, NotYet> {
 
 /// The fact in the JSON of a commit.
 pub fn decode(raw: &RawValue) -> Result<Event, EventError> {
-    serde_json::from_str::<WireEvent>(raw.get())?.into_event()
+    serde_json::from_str::<RawEvent<'_>>(raw.get())?.into_event()
 }
 
 /// Takes the domain's form of an event, type and data side by side, apart.
@@ -162,15 +190,13 @@ fn tagged<E: Serialize>(event: &E) -> (String, Value) {
     (kind, fields.remove("data").unwrap_or_else(|| Map::new().into()))
 }
 
-fn untagged<E: DeserializeOwned>(kind: &str, data: Value) -> Result<E, serde_json::Error> {
-    let form = |data: Option<Value>| {
-        let data = data.map(|data| ("data".to_owned(), data));
-        Value::Object([("type".to_owned(), kind.into())].into_iter().chain(data).collect())
-    };
-    let empty = data.as_object().is_some_and(Map::is_empty);
-    match serde_json::from_value(form(Some(data))) {
+/// Puts the domain's form of an event together. The type stands first: so it is read in one pass, straight into its variant.
+fn untagged<E: DeserializeOwned>(kind: &str, data: &str) -> Result<E, serde_json::Error> {
+    match serde_json::from_str(&format!(r#"{{"type":"{kind}","data":{data}}}"#)) {
         // A variant without braces has no data in the domain's form.
-        Err(error) if empty => serde_json::from_value(form(None)).map_err(|_| error),
+        Err(error) if serde_json::from_str(data).is_ok_and(|data: Map<String, Value>| data.is_empty()) => {
+            serde_json::from_str(&format!(r#"{{"type":"{kind}"}}"#)).map_err(|_| error)
+        }
         result => result,
     }
 }

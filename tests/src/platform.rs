@@ -58,6 +58,8 @@ struct Order {
 enum Shape {
     /// One of each role but two API processes.
     Single,
+    /// The same on a journal of as many partitions as in production.
+    Wide,
     /// The same over TLS, with a login.
     Secured,
     /// Two of each role, on a journal with three copies.
@@ -85,6 +87,11 @@ impl Platform {
     /// The same on a broker that is there already.
     pub async fn start_on(kafka: Kafka) -> anyhow::Result<Self> {
         Self::on(kafka, Postgres::start(), Shape::Single, None).await
+    }
+
+    /// The same with 64 partitions.
+    pub async fn start_wide() -> anyhow::Result<Self> {
+        Self::on(Kafka::start(), Postgres::start(), Shape::Wide, None).await
     }
 
     /// The same over TLS, with a login at both servers.
@@ -118,7 +125,8 @@ impl Platform {
             tokens: BTreeMap::new(),
         };
         let (replication, in_sync) = if shape == Shape::Redundant { ("3", "2") } else { ("1", "1") };
-        platform.run(&["journal", "create", "--partitions", "4", "--replication", replication, "--min-insync-replicas", in_sync])?;
+        let partitions = if shape == Shape::Wide { "64" } else { "4" };
+        platform.run(&["journal", "create", "--partitions", partitions, "--replication", replication, "--min-insync-replicas", in_sync])?;
         // The API reads the public key of the development issuer when it starts.
         platform.run(&["token", "nobody"])?;
         let provider_state = platform.state.path().join("provider").to_string_lossy().into_owned();

@@ -145,6 +145,11 @@ impl Kafka {
         self.holder.order("start");
     }
 
+    /// Where the broker keeps everything: its log in `data`, its process in `pid`.
+    pub fn directory(&self) -> &Path {
+        &self.holder.directory
+    }
+
     /// What the broker has written to its log; for the message of a test that failed.
     pub fn log(&self) -> String {
         self.holder.log()
@@ -215,6 +220,11 @@ impl Postgres {
     /// Starts the server again after [`Postgres::stop`] or [`Postgres::kill`], on the same port, and returns when it takes connections.
     pub fn start_again(&self) {
         self.holder.order("start");
+    }
+
+    /// Where the server keeps everything: its cluster in `data`, its process in `pid`.
+    pub fn directory(&self) -> &Path {
+        &self.holder.directory
     }
 
     /// What the server has written to its log; for the message of a test that failed.

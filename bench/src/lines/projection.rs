@@ -80,7 +80,9 @@ async fn builds(database: &Database, journal: &Journal, number: i32) -> anyhow::
     let tx = client.transaction().await?;
     let mut builds = Vec::new();
     for model in ALL {
-        builds.push(Build::create(&tx, model, number, journal, number == 1).await?);
+        let build = Build::create(&tx, model, number, journal, number == 1).await?;
+        build.index(&*tx).await?;
+        builds.push(build);
     }
     tx.commit().await?;
     Ok(builds)

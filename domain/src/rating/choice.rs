@@ -8,6 +8,10 @@ use super::{
     number::{ContractName, MeterName},
 };
 use crate::id::{FlavorName, RegionName, ServiceName, ZoneName};
+use std::{
+    collections::HashMap,
+    hash::{BuildHasherDefault, DefaultHasher},
+};
 
 /// What a line names, the most exact first: contract, zone, region, flavor, service.
 type Names<'a> = [Option<&'a str>; 5];
@@ -37,19 +41,17 @@ struct Candidate {
 pub(super) struct Index {
     /// Which names a line gives, in all combinations that occur, the most exact first.
     kinds: Vec<[bool; 5]>,
-    /// Sorted by meter and names; those of one key with the most labels first.
-    entries: Vec<(Key, Vec<Candidate>)>,
+    /// By [`key`]; those of one key with the most labels first. Hashed, since a long price list is asked for every piece of usage; nobody walks it.
+    entries: HashMap<String, Vec<Candidate>, BuildHasherDefault<DefaultHasher>>,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-struct Key {
-    meter: MeterName,
-    names: [Option<Box<str>>; 5],
-}
-
-impl Key {
-    fn borrowed(&self) -> (&str, Names<'_>) {
-        (self.meter.as_str(), self.names.each_ref().map(Option::as_deref))
+/// Writes a meter and names into one text. No name holds a control character, so it is unambiguous.
+fn key(to: &mut String, meter: &MeterName, names: Names<'_>) {
+    to.clear();
+    to.push_str(meter.as_str());
+    for name in names {
+        to.push('\u{1f}');
+        to.push_str(name.unwrap_or_default());
     }
 }
 
@@ -61,26 +63,24 @@ impl Index {
     /// Sorts the lines of a card, given with the number of their component.
     pub fn new(lines: &[PriceLine], components: &[u32]) -> Result<Self, Ambiguous> {
         let mut index = Index::default();
-        let mut by_key = std::collections::BTreeMap::<Key, Vec<Candidate>>::new();
+        let mut text = String::new();
         for (i, line) in lines.iter().enumerate() {
             let names = names(&line.scope);
             let kind = names.map(|n| n.is_some());
             if !index.kinds.contains(&kind) {
                 index.kinds.push(kind);
             }
-            let key = Key { meter: line.meter.clone(), names: names.map(|n| n.map(Box::from)) };
-            let rivals = by_key.entry(key).or_default();
+            key(&mut text, &line.meter, names);
+            let rivals = index.entries.entry(text.clone()).or_default();
             let equal = |c: &&Candidate| c.component == components[i] && may_both_hold(&lines[c.line], line);
             if let Some(rival) = rivals.iter().find(equal) {
                 return Err(Ambiguous(i, rival.line));
             }
-            rivals.push(Candidate { line: i, component: components[i] });
+            // Equal ones stay in the order of the card.
+            let before = rivals.partition_point(|c| lines[c.line].scope.labels.len() >= line.scope.labels.len());
+            rivals.insert(before, Candidate { line: i, component: components[i] });
         }
         index.kinds.sort_by(|a, b| b.cmp(a));
-        index.entries = by_key.into_iter().collect();
-        for (_, candidates) in &mut index.entries {
-            candidates.sort_by_key(|c| std::cmp::Reverse(lines[c.line].scope.labels.len()));
-        }
         Ok(index)
     }
 
@@ -100,7 +100,7 @@ impl Index {
             subject.flavor.as_ref().map(FlavorName::as_str),
             Some(subject.service.as_str()),
         ];
-        let mut chosen = 0u64;
+        let (mut chosen, mut text) = (0u64, String::with_capacity(128));
         for kind in &self.kinds {
             let mut wanted = of;
             for (name, named) in wanted.iter_mut().zip(kind) {
@@ -111,8 +111,8 @@ impl Index {
             if wanted.map(|n| n.is_some()) != *kind {
                 continue;
             }
-            let Ok(found) = self.entries.binary_search_by(|(key, _)| key.borrowed().cmp(&(meter.as_str(), wanted))) else { continue };
-            for candidate in &self.entries[found].1 {
+            key(&mut text, meter, wanted);
+            for candidate in self.entries.get(&text).into_iter().flatten() {
                 let labels = || lines[candidate.line].scope.labels.iter().all(|(label, value)| subject.labels.get(label) == Some(value));
                 if chosen & 1 << candidate.component == 0 && labels() {
                     chosen |= 1 << candidate.component;

@@ -88,7 +88,7 @@ fn a_hint_that_names_another_record_or_none_makes_it_start_again() {
     let twin = log(JOURNAL, 4);
     let stored = stored_after(&twin, 3);
     let hint = stored.hint.unwrap();
-    for wrong in [Hint { offset: 1, ..hint }, Hint { digest: Digest::of(b"other"), ..hint }, Hint { offset: 6, ..hint }] {
+    for wrong in [Hint { offset: 1, ..hint }, Hint { before: Digest::of(b"other"), ..hint }, Hint { offset: 6, ..hint }] {
         let mut follower = Follower::new(JOURNAL.genesis(0), Some(StoredReader { hint: Some(wrong), ..stored })).unwrap();
         assert!(matches!(follow(&mut follower, &twin).1, Some(Followed::Restart)), "{wrong:?}");
         assert_eq!(follower.read_from(), ReadFrom::Beginning);

@@ -149,8 +149,8 @@ impl Snapshot {
             Order::Name(_) => q.push(" ORDER BY r.name, r.partition, r.id LIMIT ?", &[&limit]),
         }
         // What is rare in one tenant is common in another: a plan that is to fit all of them would walk a million rows for some.
-        self.plan_for_values().await?;
-        self.query(&q.sql, &q.params).await?.iter().map(read).collect()
+        let ((), rows) = futures::try_join!(self.plan_for_values(), self.query(&q.sql, &q.params))?;
+        rows.iter().map(read).collect()
     }
 }
 

@@ -8,7 +8,7 @@ use domain::{id::TenantId, tenant::Clock};
 use projections::{
     builds::{self, Comparison, RebuildError},
     database::Database,
-    model::ALL,
+    model::{ALL, Tables},
     snapshot::Shown,
 };
 use tests::cloud::Cloud;
@@ -88,6 +88,31 @@ async fn a_rebuild_is_switched_in_under_load_and_the_live_runner_carries_it_on()
     builds::drop_build(&database, "resources", Some(0), 7).await.unwrap();
     let tables = "SELECT count(*) FROM pg_tables WHERE tablename = 'resources_v0_b7'";
     assert_eq!(database.client().await.unwrap().query_one(tables, &[]).await.unwrap().get::<_, i64>(0), 0);
+    running.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_rebuilt_read_model_has_every_index_of_the_one_before() {
+    let (cloud, _) = cloud();
+    let database = database(&cloud).await;
+    let running = Running::start(&database, &cloud);
+    caught_up(&database, &cloud).await;
+    let client = database.client().await.unwrap();
+    for model in ALL {
+        let (_go, stop) = watch::channel(false);
+        builds::rebuild(&database, &cloud.twin, &cloud.journal, model.name(), stop, |_| {}).await.unwrap();
+        for table in model.tables() {
+            let sql = "SELECT replace(indexdef, tablename, '') FROM pg_indexes WHERE tablename = $1 ORDER BY 1";
+            let [mut before, mut after] = [vec![], vec![]];
+            for (build, indexes) in [(1, &mut before), (2, &mut after)] {
+                let tables = Tables { version: model.version(), build };
+                let rows = client.query(sql, &[&tables.name(table.name)]).await.unwrap();
+                indexes.extend(rows.iter().map(|row| row.get::<_, String>(0)));
+            }
+            assert_eq!(before, after, "{}", table.name);
+            assert!(!before.is_empty(), "{}", table.name);
+        }
+    }
     running.stop().await.unwrap();
 }
 
