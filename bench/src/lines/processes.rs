@@ -37,7 +37,7 @@ fn run(scale: &Scale, _: &Path) -> anyhow::Result<Vec<Row>> {
 }
 
 async fn take_over(scale: &Scale) -> anyhow::Result<Vec<Row>> {
-    let mut platform = Platform::start_redundant().await?;
+    let mut platform = Platform::start_redundant(None).await?;
     let portal = Portal::open(&platform, TENANTS).await?;
     let mut seconds = Vec::new();
     for run in 0..scale.runs {

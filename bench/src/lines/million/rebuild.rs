@@ -27,7 +27,7 @@ pub async fn rows(scale: &Scale, shown: &Shown, resources: usize) -> anyhow::Res
         let began = Instant::now();
         let next = builds::rebuild(&shown.database, &log, &journal, "resources", stop, |_| {}).await?;
         ours.push(began.elapsed().as_secs_f64());
-        builds::drop_build(&shown.database, "resources", current).await?;
+        builds::drop_build(&shown.database, "resources", None, current).await?;
         current = next;
         client.batch_execute("CHECKPOINT").await?;
         copied.push(copy(&client, &format!("{TABLE}{current}"), &lines, resources).await?);
