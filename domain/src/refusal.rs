@@ -298,7 +298,7 @@ pub enum Refusal {
     /// Times can be given only to tenants opened with the effective clock.
     #[error("this tenant runs by the clock: a time cannot be given")]
     ClockIsNotEffective,
-    /// Formats are raised one by one, as far as this program reads them.
+    /// Formats are raised one by one.
     #[error("format {asked} cannot be raised: the format is {current}")]
     FormatOutOfOrder {
         /// The format asked for.
