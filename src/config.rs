@@ -22,7 +22,7 @@ pub struct Config {
     pub postgres: projections::database::Settings,
     /// The decider.
     #[serde(default)]
-    pub decider: Listen,
+    pub decider: DeciderConfig,
     /// The projector.
     #[serde(default)]
     pub projector: Listen,
@@ -62,6 +62,23 @@ pub struct Listen {
     /// Address and port; nowhere when absent.
     #[serde(default)]
     pub listen: Option<SocketAddr>,
+}
+
+/// What deciders need.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct DeciderConfig {
+    /// Where it shows its health and figures; nowhere when absent.
+    pub listen: Option<SocketAddr>,
+    /// The consumer group whose members share out who leads. All deciders of a journal are in one; where they are not, they depose each other without an
+    /// end, and nothing worse.
+    pub group: String,
+}
+
+impl Default for DeciderConfig {
+    fn default() -> Self {
+        Self { listen: None, group: "cirrus-deciders".to_owned() }
+    }
 }
 
 /// What workers need.
@@ -116,4 +133,13 @@ impl Config {
 }
 
 /// The variables that may override the file; others of the prefix belong to scripts and tests.
-const OVERRIDES: &[&str] = &["state", "kafka__bootstrap", "postgres__url", "api__listen", "decider__listen", "projector__listen"];
+const OVERRIDES: &[&str] = &[
+    "state",
+    "kafka__bootstrap",
+    "postgres__url",
+    "api__listen",
+    "decider__listen",
+    "decider__group",
+    "projector__listen",
+    "worker__settle_s",
+];

@@ -19,7 +19,7 @@ pub async fn run(config: Config, on: super::Ground) -> anyhow::Result<()> {
         commands: Box::new(super::commands(&config, &journal, Origin::Commands)?),
         reports: Box::new(super::commands(&config, &journal, Origin::Reports)?),
     };
-    let membership = KafkaMembership::join(&config.kafka, &journal.commands(), "cirrus-deciders")?;
+    let membership = KafkaMembership::join(&config.kafka, &journal.commands(), &config.decider.group)?;
     let decider = Decider::start(journal, topics, Box::new(membership), snapshots(&config, &journal))?;
     tracing::info!(journal = %journal.id, partitions = journal.partitions, "deciding");
     super::show(config.decider.listen, advice::router(decider, journal, Arc::new(move || metrics.render())), stop).await

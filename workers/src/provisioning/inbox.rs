@@ -86,6 +86,7 @@ pub fn job_of(whose: Whose, state: &Resource, external: impl Fn(ResourceId) -> O
         zone: state.zone.clone(),
         project: state.cell.map_or_else(|| whose.tenant.to_string(), |cell| cell.to_string()),
         spec: state.terms.spec.clone(),
+        since: Some(state.last_at),
         ..job(whose, step, task, state.made_by, &state.kind)
     })
 }
@@ -108,5 +109,6 @@ fn job(whose: Whose, step: &Step, task: Task, made_by: IntentId, kind: &ServiceN
         spec: serde_json::Value::Null,
         pending: step.pending.clone(),
         attempts: step.attempts,
+        since: None,
     }
 }

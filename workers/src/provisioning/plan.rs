@@ -33,6 +33,8 @@ pub struct Job {
     pub pending: Option<Pending>,
     /// Attempts that failed so far.
     pub attempts: u32,
+    /// When its life last changed. What was made before that may not be shown yet.
+    pub since: Option<DateTime<Utc>>,
 }
 
 /// What a step asks of a provider.
@@ -120,8 +122,10 @@ pub fn plan(job: &Job, seen: &Seen, now: DateTime<Utc>, worker: &str, settle: Ti
     {
         return Next::LookAgain(at);
     }
-    // An absence counts when no call may be under way; an own call that was answered has had its effect.
-    let absent = || if seen.called { None } else { clear_at };
+    // An absence counts when no call may be under way and whatever came before the step has had the time to show; an own call that was answered has
+    // had its effect.
+    let shown_at = job.since.map(|since| since + settle).filter(|at| *at > now);
+    let absent = || if seen.called { None } else { clear_at.max(shown_at) };
     match &job.task {
         Task::Create => match seen.objects.as_slice() {
             [] => match clear_at {

@@ -23,6 +23,7 @@ fn job(task: Task) -> Job {
         spec: serde_json::json!({"vcpus": 2}),
         pending: None,
         attempts: 0,
+        since: None,
     }
 }
 
@@ -127,6 +128,16 @@ fn a_delete_believes_in_absence_only_when_no_call_can_make_it_appear() {
 fn a_delete_whose_own_call_was_answered_is_done_once_nothing_is_there() {
     let mine = Job { pending: announced(ME, 10), ..job(Task::Delete) };
     check(&mine, &Seen { called: true, ..Seen::default() }, Next::Done { external: None });
+}
+
+#[test]
+fn what_was_made_a_moment_ago_and_is_not_shown_yet_is_neither_gone_nor_deleted() {
+    for task in [Task::Delete, Task::Change, Task::Stop, Task::Detach] {
+        let young = Job { since: Some(now() - TimeDelta::seconds(2)), ..job(task) };
+        check(&young, &Seen::default(), again(3));
+    }
+    let older = Job { since: Some(now() - SETTLE), ..job(Task::Delete) };
+    check(&older, &Seen::default(), Next::Done { external: None });
 }
 
 #[test]
