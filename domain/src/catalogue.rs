@@ -1,10 +1,12 @@
 //! A service of the catalogue: what a spec looks like to the decider, and what it counts against quota.
 //!
 //! The whole definition travels in [`crate::platform::PlatformEvent::ServicePublished`], so a replay needs no file. The JSON Schema of the spec is
-//! checked where a request enters; the decider reads only what quota, references and changes need, and refuses what it cannot read.
+//! checked where a request enters; the decider reads only what quota, references and changes need, and refuses what it cannot read. Its
+//! [`Meter`]s are read by metering alone.
 
 use crate::{
     id::{Dimension, FlavorName, ResourceId, ServiceName},
+    metering::Meter,
     quota::Amounts,
     refusal::Refusal,
 };
@@ -42,6 +44,9 @@ pub struct Service {
     pub attaches_to: Option<ServiceName>,
     /// Quota dimensions and how much of each a spec claims.
     pub dimensions: Vec<Measure>,
+    /// What is measured of its resources.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub meters: Vec<Meter>,
     /// Fields of the spec that name other resources.
     #[serde(default)]
     pub references: Vec<Reference>,

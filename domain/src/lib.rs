@@ -6,13 +6,15 @@
 //! 1. [`partition`]: the fold of one chain; [`partition::Partition::handle`] is where a command meets the state.
 //! 2. [`tenant`]: the consistency boundary, with its [`quota`], its [`people`] and its [`resource`]s.
 //! 3. [`platform`]: what all tenants share: regions, zones, the [`catalogue`], flavors, operators.
-//! 4. [`rating`]: what usage costs: rate cards, and the evaluator that turns usage into lines.
+//! 4. [`metering`]: what is measured, from what exists and from readings.
+//! 5. [`rating`]: what usage costs: rate cards, and the evaluator that turns usage into lines.
 
 pub mod catalogue;
 pub mod command;
 pub mod event;
 #[macro_use]
 pub mod id;
+pub mod metering;
 pub mod partition;
 pub mod people;
 pub mod platform;

@@ -12,10 +12,14 @@
 //!   flavor gives (`vcpus`, `memory_mib`), which the decider writes into the stored spec together with the flavor's name. So the schema requires
 //!   both sizes, and [`SpecCheck`] takes into account whether a flavor was named.
 //!
+//! `meters` says what is measured of a resource (see [`domain::metering`]): its existence, by itself or by an amount of its spec, and what
+//! collectors read of it. The type of a reading belongs to one service.
+//!
 //! A file with an error is refused with file, line and reason; all errors of all files at once.
 
 mod check;
 mod lines;
+mod meters;
 mod rules;
 mod wording;
 

@@ -19,6 +19,7 @@ fn service(name: &str) -> Service {
         actions: vec![],
         attaches_to: None,
         dimensions: vec![],
+        meters: vec![],
         references: vec![],
         changes: vec![],
         deadlines: Deadlines { create_s: CREATE_S as u32, change_s: CHANGE_S as u32, delete_s: DELETE_S as u32 },

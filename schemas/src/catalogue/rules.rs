@@ -3,6 +3,7 @@
 use super::{
     FLAVOR, FROM_FLAVOR,
     check::{Sensitivity, compile, property, sensitive},
+    meters,
     wording::{self, Violation, child},
 };
 use domain::catalogue::{Action, Service};
@@ -30,6 +31,7 @@ pub(super) fn of(service: &Service) -> Vec<Violation> {
     }
     marks(service, &mut found);
     named_fields(service, &mut found);
+    found.extend(meters::of(service));
     found
 }
 
@@ -62,6 +64,7 @@ pub(super) fn across(services: &[&Service]) -> Vec<(usize, Violation)> {
             found.push((i, Violation::new("#/attaches_to", absent(to.as_str()))));
         }
     }
+    found.extend(meters::across(services));
     found
 }
 
@@ -240,10 +243,10 @@ fn named_fields(service: &Service, found: &mut Vec<Violation>) {
     }
 }
 
-fn kind_of<'a>(service: &'a Service, field: &str) -> Option<&'a str> {
+pub(super) fn kind_of<'a>(service: &'a Service, field: &str) -> Option<&'a str> {
     property(&service.spec, field).map(|p| p.get("type").and_then(Value::as_str).unwrap_or_default())
 }
 
-fn is_required(service: &Service, field: &str) -> bool {
+pub(super) fn is_required(service: &Service, field: &str) -> bool {
     service.spec.get("required").and_then(Value::as_array).is_some_and(|names| names.iter().any(|n| n == field))
 }
