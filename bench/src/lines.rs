@@ -25,7 +25,19 @@ pub struct Line {
 }
 
 /// All of them, in the order in which they run.
-pub const ALL: &[Line] = &[append::LINE, verify::LINE, fold::LINE, projection::LINE, claims::LINE, latency::LINE, processes::LINE, million::LINE, growth::LINE, rating::LINE];
+pub const ALL: &[Line] = &[
+    append::LINE,
+    verify::LINE,
+    fold::LINE,
+    projection::LINE,
+    claims::LINE,
+    claims::http::LINE,
+    latency::LINE,
+    processes::LINE,
+    million::LINE,
+    growth::LINE,
+    rating::LINE,
+];
 
 /// All of them in words.
 pub fn help() -> String {

@@ -1,5 +1,6 @@
 //! Measuring two sides in turn.
 
+use anyhow::Context;
 use serde::Serialize;
 use std::time::Instant;
 
@@ -120,6 +121,19 @@ pub fn rate(amount: usize, work: impl FnOnce() -> anyhow::Result<()>) -> anyhow:
     let began = Instant::now();
     work()?;
     Ok(amount as f64 / began.elapsed().as_secs_f64())
+}
+
+/// How many of them a second of a core `work` did on this thread: other work on the machine does not count.
+pub fn rate_of_core(amount: usize, work: impl FnOnce() -> anyhow::Result<()>) -> anyhow::Result<f64> {
+    let began = seconds_of_core()?;
+    work()?;
+    Ok(amount as f64 / (seconds_of_core()? - began))
+}
+
+/// What this thread got of a core so far, as Linux counts it.
+fn seconds_of_core() -> anyhow::Result<f64> {
+    let stat = std::fs::read_to_string("/proc/thread-self/schedstat")?;
+    Ok(stat.split(' ').next().context("nanoseconds on a core")?.parse::<f64>()? / 1e9)
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@
 
 mod cirrus;
 mod disintegrate;
-mod http;
+pub mod http;
 mod postgres_es;
 mod quota;
 
@@ -61,7 +61,11 @@ fn run(scale: &Scale, _: &Path) -> anyhow::Result<Vec<Row>> {
     let mut rows = Vec::new();
     for (asked, words, goal) in [(Asked::Many(tenants), format!("{tenants} tenants"), 3.0), (Asked::Hot, "one hot tenant".into(), 10.0)] {
         let time = Duration::from_secs(scale.amount(5, 2) as u64);
-        let (c, p, d) = (best(&runtime, &cirrus, asked, &CALLERS)?, best(&runtime, &postgres_es, asked, &CALLERS)?, best(&runtime, &disintegrate, asked, &CALLERS)?);
+        let (c, p, d) = (
+            best(&runtime, &cirrus, asked, &CALLERS)?,
+            best(&runtime, &postgres_es, asked, &CALLERS)?,
+            best(&runtime, &disintegrate, asked, &CALLERS)?,
+        );
         let [ours, es, dis] = in_turn(
             scale.runs,
             [
@@ -75,9 +79,6 @@ fn run(scale: &Scale, _: &Path) -> anyhow::Result<Vec<Row>> {
         rows.push(Row::beside(&what, "1/s", &ours, format!("postgres-es, {p} callers"), &es, goal));
         rows.push(Row::beside(&what, "1/s", &ours, format!("disintegrate-postgres, {d} callers"), &dis, goal));
     }
-    // Its threads would share the cores with the platform's processes.
-    drop((cirrus, postgres_es, disintegrate));
-    rows.extend(http::rows(&runtime, scale)?);
     Ok(rows)
 }
 

@@ -6,7 +6,7 @@
 use super::Line;
 use crate::{
     history,
-    measure::{Row, Scale, in_turn, rate},
+    measure::{Row, Scale, in_turn, rate_of_core},
 };
 use anyhow::{Context, ensure};
 use domain::{id::CommandId, partition::Partition};
@@ -34,8 +34,8 @@ fn run(scale: &Scale, _: &Path) -> anyhow::Result<Vec<Row>> {
     let [fold, snapshot, found, missed] = in_turn(
         scale.runs,
         [
-            Box::new(|| rate(events, || living.fold())),
-            Box::new(|| rate(resources, || load(&live_dir, &living.journal).map(|_| ()))),
+            Box::new(|| rate_of_core(events, || living.fold())),
+            Box::new(|| rate_of_core(resources, || load(&live_dir, &living.journal).map(|_| ()))),
             Box::new(|| look_up(&gone_dir, &gone, true)),
             Box::new(|| look_up(&gone_dir, &gone, false)),
         ],
@@ -109,7 +109,7 @@ fn look_up(directory: &Path, gone: &Folded, there: bool) -> anyhow::Result<f64> 
     let snapshots = SnapshotDir::open(directory, &gone.journal)?;
     let tombstones = snapshots.tombstones(TENANTS);
     let ids: Vec<CommandId> = if there { gone.chain.state.gone().1.map(|(id, _)| id).collect() } else { vec![] };
-    rate(LOOKS, || {
+    rate_of_core(LOOKS, || {
         for number in 0..LOOKS {
             // Far apart, as retries are.
             let id = if there { ids[number * 7_919 % ids.len()] } else { CommandId(Uuid::from_u128(number as u128)) };

@@ -3,7 +3,7 @@
 use super::{Line, append, fold::Folded};
 use crate::{
     history,
-    measure::{Row, Scale, median, rate},
+    measure::{Row, Scale, median, rate_of_core},
 };
 use plotters::prelude::*;
 use std::path::Path;
@@ -25,7 +25,7 @@ fn run(scale: &Scale, into: &Path) -> anyhow::Result<Vec<Row>> {
     let mut folded = Vec::new();
     for resources in sizes {
         let log = Folded::of(&history::of_servers(*resources))?;
-        let rates = repeated(scale, || rate(log.events, || log.fold()))?;
+        let rates = repeated(scale, || rate_of_core(log.events, || log.fold()))?;
         folded.push((*resources as f64, median(&rates)));
         rows.push(Row::alone(format!("fold up to {resources} resources"), "events/s", rates));
     }

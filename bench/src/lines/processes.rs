@@ -53,7 +53,14 @@ async fn take_over(scale: &Scale) -> anyhow::Result<Vec<Row>> {
     eprintln!("  take-over: {seconds:.2?} s");
     let goal = Some(Goal::AtMost(1.0));
     let limit = vec![3.0; seconds.len()];
-    Ok(vec![Row::beside("take-over after kill -9 of a decider that leads half of the partitions", "s", &seconds, "the limit", &limit, goal)])
+    Ok(vec![Row::beside(
+        "take-over after kill -9 of a decider that leads half of the partitions",
+        "s",
+        &seconds,
+        "the limit",
+        &limit,
+        goal,
+    )])
 }
 
 /// Waits until all partitions answer at once for a while.
@@ -125,8 +132,12 @@ struct Spent {
 
 impl Spent {
     fn by(platform: &Platform) -> anyhow::Result<Self> {
-        let mut spent =
-            Self { broker: server(platform.kafka.directory())?, database: server(platform.postgres.directory())?, roles: 0.0, workers: 0.0 };
+        let mut spent = Self {
+            broker: server(platform.kafka.directory())?,
+            database: server(platform.postgres.directory())?,
+            roles: 0.0,
+            workers: 0.0,
+        };
         for role in platform.roles() {
             let seconds = seconds_of(platform.pid(&role)?)?;
             spent.roles += seconds;

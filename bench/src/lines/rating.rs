@@ -1,10 +1,9 @@
 //! How many pieces of usage one core rates in a second.
 //!
-//! A price list of 1,000 flavors in four regions, and hourly usage of 10,000 servers and of their traffic, which is in tiers with a discount. Time is
-//! what this process got of a core, so other work on the machine does not count.
+//! A price list of 1,000 flavors in four regions, and hourly usage of 10,000 servers and of their traffic, which is in tiers with a discount.
 
 use super::Line;
-use crate::measure::{Goal, Row, Scale};
+use crate::measure::{Goal, Row, Scale, rate_of_core};
 use anyhow::Context;
 use domain::rating::{BaseUnit, Card, Currency, MeterName, Offer, Period, PriceLine, Quantity, Subject, Tariff, Usage, rate_into};
 use serde_json::json;
@@ -29,13 +28,14 @@ fn run(scale: &Scale, _: &Path) -> anyhow::Result<Vec<Row>> {
         for _ in 0..scale.runs {
             let mut period = Period::open(Quantity(730 * HOUR), None);
             let mut lines = Vec::with_capacity(16);
-            let began = seconds_of_core()?;
-            for subject in servers.iter().cycle().take(points) {
-                lines.clear();
-                rate_into(&tariff, &Usage::new(subject, meter, Quantity(quantity)), &mut period, &mut lines)?;
-                black_box(&lines);
-            }
-            rates.push(points as f64 / (seconds_of_core()? - began));
+            rates.push(rate_of_core(points, || {
+                for subject in servers.iter().cycle().take(points) {
+                    lines.clear();
+                    rate_into(&tariff, &Usage::new(subject, meter, Quantity(quantity)), &mut period, &mut lines)?;
+                    black_box(&lines);
+                }
+                Ok(())
+            })?);
         }
         let goal = vec![1e6; rates.len()];
         rows.push(Row::beside(format!("rate {what}, one core"), "1/s", &rates, "the goal", &goal, Some(Goal::AtLeast(1.0))));
@@ -73,10 +73,4 @@ fn price(n: usize, meter: &MeterName) -> anyhow::Result<PriceLine> {
 fn server(n: usize) -> anyhow::Result<Subject> {
     let flavor = format!("scs-{}", n % 1_000);
     Ok(serde_json::from_value(json!({"service": "server", "flavor": flavor, "region": REGIONS[n % 4], "zone": "one"}))?)
-}
-
-/// What this process got of a core so far, as Linux counts it.
-fn seconds_of_core() -> anyhow::Result<f64> {
-    let stat = std::fs::read_to_string("/proc/self/schedstat")?;
-    Ok(stat.split(' ').next().context("nanoseconds on a core")?.parse::<f64>()? / 1e9)
 }

@@ -7,7 +7,7 @@
 use super::Line;
 use crate::{
     history,
-    measure::{Goal, Row, Scale, in_turn, rate},
+    measure::{Goal, Row, Scale, in_turn, rate_of_core},
 };
 use anyhow::ensure;
 use journal::{
@@ -39,12 +39,12 @@ fn run(scale: &Scale, _: &Path) -> anyhow::Result<Vec<Row>> {
         scale.runs,
         [
             Box::new(|| {
-                rate(commits, || {
+                rate_of_core(commits, || {
                     ensure!(verify(&source)?.is_whole(), "the measured log is not whole");
                     Ok(())
                 })
             }),
-            Box::new(|| rate(commits, || hash_files(&dump))),
+            Box::new(|| rate_of_core(commits, || hash_files(&dump))),
         ],
     )?;
     let mean = bytes as f64 / commits as f64;
@@ -73,7 +73,7 @@ fn run(scale: &Scale, _: &Path) -> anyhow::Result<Vec<Row>> {
 
 fn the_rule(source: &Source, values: &[Vec<Stored>]) -> anyhow::Result<f64> {
     let journal = source.journal();
-    rate(values.iter().map(Vec::len).sum(), || {
+    rate_of_core(values.iter().map(Vec::len).sum(), || {
         for (partition, values) in (0..).zip(values) {
             let mut follower = Follower::new(journal.genesis(partition), None)?;
             for stored in values {
@@ -86,7 +86,7 @@ fn the_rule(source: &Source, values: &[Vec<Stored>]) -> anyhow::Result<f64> {
 }
 
 fn hash(values: &[Vec<Stored>]) -> f64 {
-    let hashed = rate(values.iter().map(Vec::len).sum(), || {
+    let hashed = rate_of_core(values.iter().map(Vec::len).sum(), || {
         for stored in values.iter().flatten() {
             black_box(Sha256::digest(&stored.value));
         }

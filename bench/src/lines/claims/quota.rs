@@ -48,11 +48,7 @@ impl Amounts {
     pub const PLENTY: Self = Self { servers: 1 << 40, vcpus: 1 << 40, memory_mib: 1 << 50 };
 
     fn and(self, other: Self) -> Self {
-        Self {
-            servers: self.servers + other.servers,
-            vcpus: self.vcpus + other.vcpus,
-            memory_mib: self.memory_mib + other.memory_mib,
-        }
+        Self { servers: self.servers + other.servers, vcpus: self.vcpus + other.vcpus, memory_mib: self.memory_mib + other.memory_mib }
     }
 
     fn fits(self, limit: Self) -> bool {
