@@ -24,14 +24,16 @@ pub async fn kill(field: &mut Field, told: Told) -> anyhow::Result<()> {
 }
 
 /// Scenario 12: The provider does it and answers 500, does it and says nothing, cuts connections, answers late, refuses because of its rate, and lists what is there
-/// almost a settle time late; then it says nothing to anybody for a while.
+/// late: by up to five minutes, half of the scenario's time, with workers whose settle time covers that. Then it says nothing to anybody for a while.
 ///
-/// Finds: a time-out or an error that is taken for *not done*; a retry that makes a second machine; a look that trusts a listing too early.
+/// Finds: a time-out or an error that is taken for *not done*; a retry that makes a second machine; a look that trusts a listing too early: a machine that was
+/// made a moment ago and is taken for deleted.
 pub async fn provider(field: &mut Field, told: Told) -> anyhow::Result<()> {
     let some = |behaviour, share| Rule::new(behaviour).with_probability(share);
+    let late = (told.time / 2).clamp(Duration::from_secs(4), Duration::from_secs(300)).as_secs();
+    settle(field, late + 1)?;
     let nasty = [
-        // The driver's settle time is one second here; what a provider lists later than that, no driver can know.
-        Rule::new(Behaviour::Lag { seconds: 0.8 }),
+        Rule::new(Behaviour::Lag { seconds: late as f64 }),
         some(Behaviour::ErrorAfterDoing, 0.15),
         some(Behaviour::ErrorBeforeDoing, 0.1),
         some(Behaviour::CutAfterDoing, 0.1),
@@ -49,7 +51,17 @@ pub async fn provider(field: &mut Field, told: Told) -> anyhow::Result<()> {
     // Customers order and are answered whatever the provider does.
     field.decided(20).await?;
     field.provider.set_faults(&[]).await?;
+    settle(field, 1)?;
     field.decided(10).await
+}
+
+/// Starts all workers again with this settle time, in seconds: what a provider lists later than that, no worker can know.
+fn settle(field: &mut Field, seconds: u64) -> anyhow::Result<()> {
+    let workers = field.platform.roles().into_iter().filter(|role| role.starts_with("worker"));
+    workers
+        .collect::<Vec<_>>()
+        .iter()
+        .try_for_each(|worker| field.platform.restart_with(worker, &[("CIRRUS_WORKER__SETTLE_S", &seconds.to_string())]))
 }
 
 /// Scenario 13: Servers are deleted while they are being created, or changed and at once deleted, while the provider is slow to answer: what a worker planned is old
