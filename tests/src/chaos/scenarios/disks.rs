@@ -122,8 +122,11 @@ impl Drop for Disk {
 /// Where the kernel is told how many writes a second a device takes, whoever they come from.
 const WRITES_A_SECOND: &str = "/sys/fs/cgroup/blkio/blkio.throttle.write_iops_device";
 
+/// The disk is so slow for at most so long: clients do not wait for ever.
+const SLOW: Duration = Duration::from_secs(40);
+
 /// Scenario 7, too: the disk of one broker is slow: a file system of its own on which every write waits for the device, and a device that the kernel lets have fewer
-/// and fewer writes a second. Nothing is lost or refused by it; everything only takes long.
+/// and fewer writes a second, until next to nothing is decided any more. Nothing is lost by it, and it goes on by itself.
 ///
 /// Finds: a time-out that is taken for a failure; a leader that gives up its lead again and again for a disk that is merely slow; a record that is sent
 /// twice and counts twice. Needs the right to mount, and the throttle of the first version of cgroups; where there is none the scenario fails.
@@ -139,8 +142,8 @@ pub async fn slow(field: &mut Field, told: Told) -> anyhow::Result<()> {
     for writes_a_second in [100, 30, 10] {
         disk.throttle(writes_a_second)?;
         field.fault();
-        field.pass(told.time / 3).await?;
-        field.decided(10).await?;
+        // A broker whose disk is slow stays the leader of what it leads: at last next to nothing is decided there. What counts is what comes after.
+        field.pass((told.time / 3).min(SLOW)).await?;
     }
     disk.throttle(0)?;
     field.decided(20).await?;
