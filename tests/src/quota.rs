@@ -11,6 +11,7 @@ use domain::{
     tenant::{CellEvent, TenantEvent},
 };
 use replay::{chain::Chain, source::Source};
+use schemas::record::Position;
 use std::{collections::BTreeMap, path::Path};
 
 type Limits = BTreeMap<Dimension, Limit>;
@@ -40,18 +41,8 @@ pub fn check(dump: &Path) -> anyhow::Result<(u64, u64)> {
     let (mut claims, mut refusals) = (0, 0);
     source.read(|partition, stored| {
         let Some(read) = chains[partition as usize].read(stored) else { return Ok(()) };
-        let count = &mut counts[partition as usize];
-        for event in &read.events {
-            claims += u64::from(count.take(event).map_err(|problem| anyhow::anyhow!("{}: {problem}", read.position))?);
-            if let Event::Command(CommandEvent::Refused {
-                refusal: Refusal::QuotaExceeded { level, dimension, limit, used, asked }, ..
-            }) = event
-            {
-                refusals += 1;
-                ensure!(Limit::At(used + asked) > *limit, "{}: refused although it fits", read.position);
-                ensure!(count.somebody_uses(*level, dimension, *used), "{}: refused at a use of {used} that nobody has", read.position);
-            }
-        }
+        let (claimed, refused) = counts[partition as usize].judge(read.position, &read.events)?;
+        (claims, refusals) = (claims + claimed, refusals + refused);
         Ok(())
     })?;
     ensure!(claims > 0, "the log holds no claims: nothing was checked");
@@ -59,6 +50,23 @@ pub fn check(dump: &Path) -> anyhow::Result<(u64, u64)> {
 }
 
 impl Count {
+    /// Counts the events of a commit; says how many claims and refusals are among them, or what is wrong with one.
+    pub(crate) fn judge(&mut self, at: Position, events: &[Event]) -> anyhow::Result<(u64, u64)> {
+        let (mut claims, mut refusals) = (0, 0);
+        for event in events {
+            claims += u64::from(self.take(event).map_err(|problem| anyhow::anyhow!("{at}: {problem}"))?);
+            if let Event::Command(CommandEvent::Refused {
+                refusal: Refusal::QuotaExceeded { level, dimension, limit, used, asked }, ..
+            }) = event
+            {
+                refusals += 1;
+                ensure!(Limit::At(used + asked) > *limit, "{at}: refused although it fits");
+                ensure!(self.somebody_uses(*level, dimension, *used), "{at}: refused at a use of {used} that nobody has");
+            }
+        }
+        Ok((claims, refusals))
+    }
+
     /// Counts an event; says whether it made a claim, or which limit the claim exceeds.
     pub(crate) fn take(&mut self, event: &Event) -> Result<bool, String> {
         match self.apply(event) {

@@ -10,8 +10,9 @@
 //! | `in order` | a request that ended before another began has the lower seq: the log is a linearisation of each tenant's history |
 //! | `reads` | a read is not older than its token, and shows exactly the fold at the position that it names |
 //! | `machines` | each machine at the provider belongs to exactly one resource that is there, and the other way round |
+//! | `quota` | no limit is exceeded at any position, and nothing that fitted was refused |
 //!
-//! The quota is checked by [`crate::quota`], read models by `cirrus-replay rebuild --compare`.
+//! Read models are held against the log by `cirrus-replay rebuild --compare`.
 
 mod machines;
 mod outcomes;
@@ -20,13 +21,14 @@ mod said;
 #[cfg(test)]
 mod tests;
 
-use super::evidence::Evidence;
+use super::evidence::{Entry, Evidence};
+use crate::quota::Count;
 
 /// A rule: what contradicts it, in sentences.
 pub type Rule = fn(&Evidence) -> Vec<String>;
 
 /// All rules by name.
-pub const RULES: [(&str, Rule); 8] = [
+pub const RULES: [(&str, Rule); 9] = [
     ("whole", |evidence| evidence.problems.clone()),
     ("acknowledged", said::acknowledged),
     ("asked", said::asked),
@@ -35,6 +37,7 @@ pub const RULES: [(&str, Rule); 8] = [
     ("in order", outcomes::in_order),
     ("reads", reads::reads),
     ("machines", machines::machines),
+    ("quota", quota),
 ];
 
 /// So many sentences of one rule are shown; where there is one, there are often thousands.
@@ -52,6 +55,15 @@ pub fn violations(evidence: &Evidence) -> Vec<String> {
         }
     }
     all
+}
+
+/// The first of each chain: what comes after it is counted on.
+fn quota(evidence: &Evidence) -> Vec<String> {
+    let first = |chain: &Vec<Entry>| {
+        let mut count = Count::default();
+        chain.iter().find_map(|entry| count.judge(entry.position, &entry.events).err())
+    };
+    evidence.log.iter().filter_map(first).map(|problem| problem.to_string()).collect()
 }
 
 /// True when nothing is being done any more, and what is at the provider is what the log says.

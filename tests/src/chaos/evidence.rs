@@ -65,6 +65,8 @@ pub struct Evidence {
     pub problems: Vec<String>,
     /// The records of the commands and the reports topic, by partition and offset.
     pub commands: BTreeMap<(Origin, u32), Vec<Result<CommandRecord, NotACommand>>>,
+    /// Commands whose decision was made to panic.
+    pub failing: BTreeSet<CommandId>,
     /// What clients asked and were told.
     pub history: Vec<Record>,
     /// What exists at the provider.
@@ -95,7 +97,7 @@ impl Evidence {
             })?;
         }
         let (log, problems) = read(&source)?;
-        Ok(Self { journal, tokens, tenants, log, problems, commands, history, objects })
+        Ok(Self { journal, tokens, tenants, log, problems, commands, failing: BTreeSet::new(), history, objects })
     }
 
     /// The commit at a position.

@@ -96,6 +96,21 @@ impl Write {
         Self { route: CHANGE, resource: Some(resource), action: None, body }
     }
 
+    /// The request that sends this write to an API process.
+    pub fn asked(&self, api: usize, person: &str, tenant: TenantId, key: &str) -> Asked {
+        Asked {
+            api,
+            person: person.to_owned(),
+            route: self.route.to_owned(),
+            tenant,
+            resource: self.resource,
+            action: self.action.map(str::to_owned),
+            key: Some(key.to_owned()),
+            at_least: None,
+            body: self.body.clone(),
+        }
+    }
+
     /// The end of a resource.
     pub fn delete(resource: ResourceId) -> Self {
         Self { route: DELETE, resource: Some(resource), action: None, body: Value::Null }
@@ -243,18 +258,7 @@ impl Clients {
 
     /// Sends a write once and waits so long for its answer.
     pub async fn send(&self, api: usize, person: &str, tenant: TenantId, write: &Write, key: &str, patience: Duration) -> Option<Answer> {
-        let asked = Asked {
-            api,
-            person: person.to_owned(),
-            route: write.route.to_owned(),
-            tenant,
-            resource: write.resource,
-            action: write.action.map(str::to_owned),
-            key: Some(key.to_owned()),
-            at_least: None,
-            body: write.body.clone(),
-        };
-        self.exchange(asked, patience).await
+        self.exchange(write.asked(api, person, tenant, key), patience).await
     }
 
     /// Reads a resource, or the list of all, not older than the token. The ids of the list.

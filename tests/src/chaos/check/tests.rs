@@ -14,7 +14,7 @@ use api::{
 use chrono::{DateTime, TimeDelta};
 use domain::{
     command::{Command, Origin as Topic},
-    event::Event,
+    event::{CommandEvent, Event},
     id::{CommandId, ResourceId, TenantId},
     partition::{Committed, Partition},
     people::{Actor, Principal},
@@ -52,6 +52,7 @@ impl Honest {
             log: vec![Vec::new(), Vec::new()],
             problems: Vec::new(),
             commands: BTreeMap::new(),
+            failing: BTreeSet::new(),
             history: Vec::new(),
             objects: Vec::new(),
         };
@@ -369,4 +370,42 @@ fn a_machine_of_nobody_a_twin_and_a_missing_machine_are_found() {
     bites("machines", |world| {
         world.order("fourth");
     });
+}
+
+#[test]
+fn a_claim_beyond_its_limit_and_a_refusal_of_what_fitted_are_found() {
+    bites("quota", |world| {
+        let claim = world.chain()[1].events.clone();
+        for number in [901, 902] {
+            let mut another = claim.clone();
+            let Event::Resource { resource, .. } = &mut another[0] else { panic!("the first order claims: {claim:?}") };
+            *resource = ResourceId(Uuid::from_u128(number));
+            world.chain()[1].events.extend(another);
+        }
+    });
+    bites("quota", |world| {
+        for event in world.chain().iter_mut().flat_map(|entry| &mut entry.events) {
+            if let Event::Command(CommandEvent::Refused { refusal: Refusal::QuotaExceeded { used, .. }, .. }) = event {
+                *used = 0;
+            }
+        }
+    });
+}
+
+#[test]
+fn a_failure_is_found_unless_the_scenario_brought_it_about() {
+    let fail = |world: &mut Honest| {
+        let failed = CommandEvent::Failed { problem: "deciding it panicked".to_owned() };
+        world.chain()[1].events = vec![Event::Command(failed)];
+        CommandId(world.chain()[1].command.as_ref().unwrap().id)
+    };
+    bites("decided", |world| {
+        fail(world);
+    });
+    let mut world = Honest::day();
+    let failing = fail(&mut world);
+    world.evidence.failing.insert(failing);
+    let at = world.chain()[1].position.to_string();
+    let found = violations(&world.evidence);
+    assert!(!found.iter().any(|problem| problem.starts_with(&format!("decided: {at}:"))), "{found:#?}");
 }

@@ -1,9 +1,19 @@
 //! Altered copies of the log, and poison.
 
 use super::Told;
-use crate::chaos::field::Field;
+use crate::chaos::{
+    field::Field,
+    load::{ADMINISTRATOR, ISSUER, PATIENT, Write},
+};
 use anyhow::{Context, ensure};
-use journal::kafka::KafkaLog;
+use domain::{
+    id::CommandId,
+    partition::{Decided, Partition, Tombstones},
+};
+use journal::{
+    kafka::{KafkaLog, KafkaMembership},
+    writer::StoredWriter,
+};
 use rand::{RngExt, rngs::StdRng, seq::IndexedRandom};
 use replay::{source::Source, verify::verify};
 use schemas::record::Origin;
@@ -11,8 +21,14 @@ use serde_json::Value;
 use std::{
     fs,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 use tokio::task::block_in_place;
+use workers::decider::{
+    shell::{Decider, Topics},
+    snapshot::Snapshots,
+    tombstones::Kept,
+};
 
 /// Copies that are altered.
 const COPIES: u32 = 60;
@@ -113,4 +129,74 @@ pub async fn poison(field: &mut Field, _: Told) -> anyhow::Result<()> {
     field.decided(30).await?;
     ensure!(field.ended.keys().all(|role| !role.starts_with("decider")), "a decider died of poison: {:?}", field.ended);
     Ok(())
+}
+
+/// Scenario 19, too: a decision that panics. No command is known to do that, so one decider is started that panics when it looks for the first outcome of one key;
+/// in all else it is the real one, and the only one for the time. Then the real ones decide the same key again.
+///
+/// Finds: a decider that dies of a panic, or passes over its command without a commit; a key that stays taken by a failure.
+pub async fn panic(field: &mut Field, _: Told) -> anyhow::Result<()> {
+    let tenant = field.clients.tenants[0];
+    let key = field.clients.key();
+    let order = Write::server(None, "zone-a", &key, 1);
+    let id = order.asked(0, ADMINISTRATOR, tenant.id, &key).command(ISSUER)?;
+    field.failing.insert(id);
+    let journal = field.journal().await?;
+    let settings = field.kafka()?;
+    let topic = |name: &str| KafkaLog::new(&settings, name, journal.all_partitions()).map(Box::new);
+    let topics = Topics {
+        events: topic(&journal.events())?,
+        commands: topic(&journal.topic_of(Origin::Commands))?,
+        reports: topic(&journal.topic_of(Origin::Reports))?,
+    };
+    for decider in ["decider", "decider-2"] {
+        field.platform.signal(decider, "STOP")?;
+    }
+    let membership = KafkaMembership::join(&settings, &journal.commands(), "cirrus-deciders")?;
+    let decider = block_in_place(|| Decider::start(journal, topics, Box::new(membership), Box::new(Panicking(id))))?;
+    field.decided(20).await?;
+    let answer = field.clients.send(0, ADMINISTRATOR, tenant.id, &order, &key, PATIENT).await.context("a panic is not answered")?;
+    ensure!(answer.status == 500 && answer.is_decided(), "a decision that panics is answered as {answer:?}");
+    field.fault();
+    field.decided(20).await?;
+    ensure!(decider.is_alive(), "the decider died of a panic");
+    block_in_place(|| drop(decider));
+    for decider in ["decider", "decider-2"] {
+        field.platform.signal(decider, "CONT")?;
+    }
+    let again = field.clients.insist(&mut field.rng, ADMINISTRATOR, tenant.id, &order, &key).await.context("never decided")?;
+    ensure!(again.is_done() || again.status == 409, "a key whose command failed is answered as {again:?}");
+    field.decided(20).await
+}
+
+/// The cache of a decider that panics at one command. It holds nothing else.
+#[derive(Debug, Clone, Copy)]
+struct Panicking(CommandId);
+
+impl Tombstones for Panicking {
+    fn find(&self, id: CommandId) -> Option<Decided> {
+        if id == self.0 {
+            // A panic that nobody prints.
+            std::panic::resume_unwind(Box::new("as the scenario wants it"));
+        }
+        None
+    }
+}
+
+impl Kept for Panicking {
+    fn kept(&self) -> u64 {
+        0
+    }
+}
+
+impl Snapshots for Panicking {
+    fn load(&self, _: u32) -> Option<(StoredWriter, Partition)> {
+        None
+    }
+
+    fn tombstones(&self, _: u32) -> Arc<dyn Kept> {
+        Arc::new(*self)
+    }
+
+    fn save(&mut self, _: u32, _: StoredWriter, _: Partition) {}
 }

@@ -7,6 +7,9 @@ use std::time::{Duration, Instant};
 
 const DECIDERS: [&str; 2] = ["decider", "decider-2"];
 
+/// How long a group waits for a member.
+const SESSION: Duration = Duration::from_secs(6);
+
 /// Scenario 1: A decider is killed with -9 at random, every few seconds, and starts again. The other one takes over what it led.
 ///
 /// Finds: a commit that was acknowledged before it was read back; a decision on speculation that was lost; a command that is skipped or decided twice
@@ -36,26 +39,31 @@ pub async fn zombie(field: &mut Field, told: Told) -> anyhow::Result<()> {
     }
 }
 
-/// Scenario 3: Both deciders believe that they lead: in turn each stands still until the other one has taken its partitions over, and wakes up as the other
-/// one falls asleep, so that there is always one who has not heard that it was deposed.
+/// Scenario 3: Both deciders are told that they lead: each is alone in a consumer group of its own, which assigns it every partition. In turn one of them starts again,
+/// or stands still for longer than its group waits for it; both times it is assigned everything anew, and claims it from the other one, who is at work on it.
 ///
-/// Finds: two leaders whose commits both count; partitions that nobody leads because each waits for the other.
+/// Finds: two leaders whose commits both count; partitions that nobody leads because each waits for the other; deciders that depose each other so often
+/// that nothing is decided any more.
 pub async fn duel(field: &mut Field, told: Told) -> anyhow::Result<()> {
     let until = Instant::now() + told.time;
-    let mut turn = DECIDERS.iter().cycle();
-    let mut asleep = "decider-2";
-    field.platform.signal(asleep, "STOP")?;
-    loop {
-        let pause = Duration::from_millis(field.rng.random_range(1_500..9_000));
-        field.pass(pause).await?;
-        let next = turn.next().expect("the cycle has no end");
-        field.platform.signal(asleep, "CONT")?;
-        field.platform.signal(next, "STOP")?;
+    let group = |name| [("CIRRUS_DECIDER__GROUP", name)];
+    field.platform.restart_with("decider-2", &group("a-group-of-its-own"))?;
+    for victim in DECIDERS.iter().cycle() {
+        field.decided(20).await?;
+        if field.rng.random() {
+            field.platform.kill_and_restart(victim)?;
+        } else {
+            field.platform.signal(victim, "STOP")?;
+            field.pass(SESSION + Duration::from_secs(2)).await?;
+            field.platform.signal(victim, "CONT")?;
+        }
         field.fault();
-        asleep = next;
+        let pause = Duration::from_millis(field.rng.random_range(1_000..5_000));
+        field.pass(pause).await?;
         if Instant::now() > until {
-            field.platform.signal(asleep, "CONT")?;
-            return field.decided(20).await;
+            break;
         }
     }
+    field.platform.restart_with("decider-2", &group("cirrus-deciders"))?;
+    field.decided(20).await
 }

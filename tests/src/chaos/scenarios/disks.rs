@@ -1,17 +1,20 @@
-//! Disks that are full.
+//! Disks that are full, and disks that are slow.
 
 use super::Told;
 use crate::{
     chaos::field::{DEADLINE, Field},
     platform::{Platform, server},
-    servers::Kafka,
+    servers::{BROKERS, Kafka},
 };
 use anyhow::{Context, ensure};
+use rand::RngExt;
 use reqwest::Method;
 use std::{
+    ffi::OsStr,
     fs::{self, OpenOptions},
     io::{ErrorKind, Write},
-    path::PathBuf,
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
     process::Command,
     time::{Duration, Instant},
 };
@@ -114,4 +117,104 @@ impl Drop for Disk {
         // Who still has something open there keeps it until he ends; nobody else sees it any more.
         let _ = Command::new("umount").arg("--lazy").arg(&self.0).status();
     }
+}
+
+/// Where the kernel is told how many writes a second a device takes, whoever they come from.
+const WRITES_A_SECOND: &str = "/sys/fs/cgroup/blkio/blkio.throttle.write_iops_device";
+
+/// The disk is so slow for at most so long: clients do not wait for ever.
+const SLOW: Duration = Duration::from_secs(40);
+
+/// Scenario 7, too: the disk of one broker is slow: a file system of its own on which every write waits for the device, and a device that the kernel lets have fewer
+/// and fewer writes a second, until next to nothing is decided any more. Nothing is lost by it, and it goes on by itself.
+///
+/// Finds: a time-out that is taken for a failure; a leader that gives up its lead again and again for a disk that is merely slow; a record that is sent
+/// twice and counts twice. Needs the right to mount, and the throttle of the first version of cgroups; where there is none the scenario fails.
+pub async fn slow(field: &mut Field, told: Told) -> anyhow::Result<()> {
+    let kafka = &field.platform.kafka;
+    let broker = field.rng.random_range(1..=BROKERS);
+    let disk = block_in_place(|| {
+        kafka.stop_broker(broker);
+        let disk = SlowDisk::mount(&field.platform.state.path().join("slow"), &kafka.data(broker))?;
+        kafka.start_broker(broker);
+        anyhow::Ok(disk)
+    })?;
+    for writes_a_second in [100, 30, 10] {
+        disk.throttle(writes_a_second)?;
+        field.fault();
+        // A broker whose disk is slow stays the leader of what it leads: at last next to nothing is decided there. What counts is what comes after.
+        field.pass((told.time / 3).min(SLOW)).await?;
+    }
+    disk.throttle(0)?;
+    field.decided(20).await?;
+    block_in_place(|| {
+        field.platform.kafka.stop_broker(broker);
+        disk.give_back()?;
+        field.platform.kafka.start_broker(broker);
+        anyhow::Ok(())
+    })?;
+    field.decided(20).await
+}
+
+/// A file system in a file, mounted so that every write waits for its device, and in the place of a directory. It is unmounted when this is dropped.
+struct SlowDisk {
+    mounted: PathBuf,
+    instead_of: PathBuf,
+    device: String,
+}
+
+impl SlowDisk {
+    /// Puts what is in a directory onto it.
+    fn mount(at: &Path, instead_of: &Path) -> anyhow::Result<Self> {
+        ensure!(Path::new(WRITES_A_SECOND).exists(), "no disk can be made slow without {WRITES_A_SECOND}");
+        let (image, mounted) = (at.with_extension("image"), at.to_owned());
+        fs::create_dir(&mounted)?;
+        // Only what is written to it takes room.
+        fs::File::create(&image)?.set_len(8 << 30)?;
+        run("mkfs.ext4", ["-q".as_ref(), "-F".as_ref(), image.as_os_str()])?;
+        run("mount", ["-o".as_ref(), "loop,sync".as_ref(), image.as_os_str(), mounted.as_os_str()])?;
+        let mut disk = Self { mounted, instead_of: instead_of.to_owned(), device: String::new() };
+        let device = fs::metadata(&disk.mounted)?.dev();
+        // As the kernel takes them apart, for numbers as small as those of a loop device.
+        disk.device = format!("{}:{}", device >> 8, device & 0xff);
+        // A broker takes every directory of its disk for a partition.
+        fs::remove_dir(disk.mounted.join("lost+found"))?;
+        copy(&disk.instead_of, &disk.mounted)?;
+        run("mount", ["--bind".as_ref(), disk.mounted.as_os_str(), instead_of.as_os_str()])?;
+        Ok(disk)
+    }
+
+    /// From now on it takes so many writes a second; 0 is no limit.
+    fn throttle(&self, writes_a_second: u32) -> anyhow::Result<()> {
+        fs::write(WRITES_A_SECOND, format!("{} {writes_a_second}", self.device)).context("the disk cannot be made slow")
+    }
+
+    /// Puts what is on it back into the directory.
+    fn give_back(self) -> anyhow::Result<()> {
+        run("umount", [&self.instead_of])?;
+        fs::remove_dir_all(&self.instead_of)?;
+        fs::create_dir(&self.instead_of)?;
+        copy(&self.mounted, &self.instead_of)
+    }
+}
+
+impl Drop for SlowDisk {
+    fn drop(&mut self) {
+        // Without its limit first: what is still to be written would keep everybody waiting. What was given back is mounted once only.
+        let _ = self.throttle(0);
+        for place in [&self.instead_of, &self.mounted] {
+            let _ = Command::new("umount").args(["--quiet", "--lazy"]).arg(place).status();
+        }
+    }
+}
+
+fn copy(from: &Path, to: &Path) -> anyhow::Result<()> {
+    run("cp", ["-a".as_ref(), "--sparse=always".as_ref(), from.join(".").as_os_str(), to.as_os_str()])
+}
+
+fn run<A: AsRef<OsStr>>(program: &str, arguments: impl IntoIterator<Item = A>) -> anyhow::Result<()> {
+    let mut command = Command::new(program);
+    let status = command.args(arguments).status().with_context(|| format!("{program} does not run"))?;
+    ensure!(status.success(), "{command:?} failed: this needs root");
+    Ok(())
 }

@@ -12,18 +12,22 @@ use crate::{
 use anyhow::{Context, ensure};
 use domain::{
     command::Command,
-    id::{CommandId, IntentId, ResourceId},
+    id::{CommandId, IntentId, ResourceId, TenantId},
     people::{Actor, Principal},
 };
 use futures::future::join_all;
 use journal::kafka::KafkaLog;
 use rand::seq::IndexedRandom;
+use reqwest::Method;
 use schemas::{
     command::CommandRecord,
     record::{Digest, Origin},
 };
 use serde_json::json;
-use std::time::{Duration, Instant, SystemTime};
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant, SystemTime},
+};
 use uuid::Uuid;
 
 const APIS: [&str; 2] = ["api", "api-2"];
@@ -67,22 +71,25 @@ pub async fn kill_api(field: &mut Field, told: Told) -> anyhow::Result<()> {
     super::kill(field, told, &APIS, 300..3_000, 20).await
 }
 
-/// Scenario 18: One tenant's program sends as fast as it can while the others work.
+/// Scenario 18: A tenant's program, of a person of its own, orders far more than its quota as fast as it can, sixty orders at a time, while the others work.
 ///
 /// Finds: tenants that are not decided any more because of another one's flood. Latencies are printed, not judged.
 pub async fn flood(field: &mut Field, told: Told) -> anyhow::Result<()> {
-    let before = field.latency(field.clients.history.now().saturating_sub(10_000_000), 0);
+    let name = field.clients.key();
+    let body = json!({"reference": name, "name": name, "administrator": {"issuer": ISSUER, "subject": "ben"}, "limits": {"servers": 1}});
+    let opened = field.platform.call(0, "trace", Method::POST, "/v1/tenants", Some(&name), body).await?;
+    let flooding: TenantId = opened.body["id"].as_str().with_context(|| format!("no tenant for the flood: {opened:?}"))?.parse()?;
+    let before = field.latency(field.clients.history.now().saturating_sub(10_000_000));
     let since = field.clients.history.now();
-    let until = Instant::now() + told.time.max(Duration::from_secs(5));
+    let until = Instant::now() + told.time.clamp(Duration::from_secs(5), Duration::from_secs(20));
     let clients = std::sync::Arc::clone(&field.clients);
-    let tenant = clients.tenants[0];
     let flood = (0..60).map(|_| {
         let clients = std::sync::Arc::clone(&clients);
         tokio::spawn(async move {
             while Instant::now() < until {
                 let key = clients.key();
                 let write = Write::server(None, "zone-a", &key, 1);
-                clients.send(0, ADMINISTRATOR, tenant.id, &write, &key, PATIENT).await;
+                clients.send(0, "ben", flooding, &write, &key, PATIENT).await;
             }
         })
     });
@@ -92,7 +99,12 @@ pub async fn flood(field: &mut Field, told: Told) -> anyhow::Result<()> {
     for sender in flood {
         sender.await?;
     }
-    let (p50, p99) = field.latency(since, 0);
+    let (p50, p99) = field.latency(since);
+    let mut answers: BTreeMap<u16, usize> = BTreeMap::new();
+    for record in field.clients.history.records().into_iter().filter(|record| record.asked.tenant == flooding) {
+        *answers.entry(record.answer.map_or(0, |answer| answer.status)).or_default() += 1;
+    }
+    println!("   the flood's answers, by status: {answers:?}");
     println!("   others' writes: p50 {:?}, p99 {:?} before the flood; {p50:?}, {p99:?} in it", before.0, before.1);
     field.decided(20).await?;
     for tenant in &field.clients.tenants {
@@ -132,7 +144,7 @@ async fn forge(field: &mut Field) -> anyhow::Result<()> {
     let (tenant, cell) = field.platform.demo().await?;
     let path = format!("/v1/tenants/{tenant}/resources");
     let key = field.clients.key();
-    let created = field.platform.call(0, "ben", reqwest::Method::POST, &path, Some(&key), server(&cell, &key)).await?;
+    let created = field.platform.call(0, "ben", Method::POST, &path, Some(&key), server(&cell, &key)).await?;
     let resource: ResourceId = created.body["id"].as_str().with_context(|| format!("no server: {created:?}"))?.parse()?;
     let intent: IntentId = created.body["step"]["intent"].as_str().with_context(|| format!("no step: {created:?}"))?.parse()?;
     let command = Command::ReportFailed { resource, intent, problem: "forged".to_owned(), remains: false };

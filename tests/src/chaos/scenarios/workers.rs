@@ -24,32 +24,51 @@ pub async fn kill(field: &mut Field, told: Told) -> anyhow::Result<()> {
 }
 
 /// Scenario 12: The provider does it and answers 500, does it and says nothing, cuts connections, answers late, refuses because of its rate, and lists what is there
-/// almost a settle time late; then it says nothing to anybody for a while.
+/// late: first by a little, then by up to five minutes, two fifths of the scenario's time, always with workers whose settle time covers that. Then it says nothing to
+/// anybody for a while.
 ///
-/// Finds: a time-out or an error that is taken for *not done*; a retry that makes a second machine; a look that trusts a listing too early.
+/// Finds: a time-out or an error that is taken for *not done*; a retry that makes a second machine; a look that trusts a listing too early: a machine that was
+/// made a moment ago and is taken for deleted.
 pub async fn provider(field: &mut Field, told: Told) -> anyhow::Result<()> {
     let some = |behaviour, share| Rule::new(behaviour).with_probability(share);
-    let nasty = [
-        // The driver's settle time is one second here; what a provider lists later than that, no driver can know.
-        Rule::new(Behaviour::Lag { seconds: 0.8 }),
-        some(Behaviour::ErrorAfterDoing, 0.15),
-        some(Behaviour::ErrorBeforeDoing, 0.1),
-        some(Behaviour::CutAfterDoing, 0.1),
-        some(Behaviour::CutBeforeDoing, 0.05),
-        some(Behaviour::TimeoutAfterDoing, 0.03),
-        some(Behaviour::LateAnswer { seconds: 1.5 }, 0.2),
-        Rule::new(Behaviour::RateLimit { per_second: 60, retry_after_seconds: 1 }),
-    ];
-    field.provider.set_faults(&nasty).await?;
+    let late = told.time.mul_f64(0.4).clamp(Duration::from_secs(4), Duration::from_secs(300)).as_secs();
+    let nasty = |seconds| {
+        [
+            Rule::new(Behaviour::Lag { seconds }),
+            some(Behaviour::ErrorAfterDoing, 0.15),
+            some(Behaviour::ErrorBeforeDoing, 0.1),
+            some(Behaviour::CutAfterDoing, 0.1),
+            some(Behaviour::CutBeforeDoing, 0.05),
+            some(Behaviour::TimeoutAfterDoing, 0.03),
+            some(Behaviour::LateAnswer { seconds: 1.5 }, 0.2),
+            Rule::new(Behaviour::RateLimit { per_second: 60, retry_after_seconds: 1 }),
+        ]
+    };
+    field.provider.set_faults(&nasty(0.8)).await?;
     field.fault();
-    field.pass(told.time.mul_f64(0.7)).await?;
+    field.pass(told.time.mul_f64(0.4)).await?;
+    // What is deleted stays listed as long, so only little is done from here on.
+    settle(field, late + 1)?;
+    field.provider.set_faults(&nasty(late as f64)).await?;
+    field.fault();
+    field.pass(told.time.mul_f64(0.4)).await?;
     field.provider.set_faults(&[Rule::new(Behaviour::TimeoutBeforeDoing)]).await?;
     field.fault();
-    field.pass(told.time.mul_f64(0.3)).await?;
+    field.pass(told.time.mul_f64(0.2)).await?;
     // Customers order and are answered whatever the provider does.
     field.decided(20).await?;
     field.provider.set_faults(&[]).await?;
+    settle(field, 1)?;
     field.decided(10).await
+}
+
+/// Starts all workers again with this settle time, in seconds: what a provider lists later than that, no worker can know.
+fn settle(field: &mut Field, seconds: u64) -> anyhow::Result<()> {
+    let workers = field.platform.roles().into_iter().filter(|role| role.starts_with("worker"));
+    workers
+        .collect::<Vec<_>>()
+        .iter()
+        .try_for_each(|worker| field.platform.restart_with(worker, &[("CIRRUS_WORKER__SETTLE_S", &seconds.to_string())]))
 }
 
 /// Scenario 13: Servers are deleted while they are being created, or changed and at once deleted, while the provider is slow to answer: what a worker planned is old
