@@ -59,7 +59,7 @@ pub async fn ground(config: &Config) -> anyhow::Result<Ground> {
     let database = Database::connect(&config.postgres)?;
     database.migrate().await.context("PostgreSQL cannot be used")?;
     let journal = database.journal().await?;
-    readable(&database).await?;
+    readable(raised(&database).await?)?;
     let (kafka, checkpoints) = (config.kafka.clone(), database.checkpoints().await?);
     let read = checkpoints.clone();
     let check =
@@ -84,11 +84,10 @@ pub async fn run<F: Future<Output = anyhow::Result<()>>>(
     let report = async {
         loop {
             tokio::time::sleep(REPORT_EVERY).await;
-            // PostgreSQL may be away for a while: then nobody is asked either.
-            if let Err(problem) = database.report(&running).await {
-                tracing::debug!(%problem, "not reported");
-            } else {
-                readable(&database).await?;
+            // PostgreSQL may be away for a while: then nobody raises a format either.
+            match tokio::try_join!(database.report(&running), raised(&database)) {
+                Ok(((), format)) => readable(format)?,
+                Err(problem) => tracing::debug!(%problem, "not reported"),
             }
         }
     };
@@ -101,13 +100,16 @@ pub async fn run<F: Future<Output = anyhow::Result<()>>>(
     ended
 }
 
-/// Refuses a journal in which events may stand that this program does not read. The read models may be late; whoever folds the journal finds
-/// out by itself.
-async fn readable(database: &Database) -> anyhow::Result<()> {
-    let format = match database.snapshot(Shown::Partitions(&[])).await?.format().await {
-        Err(ReadError::NotFilled(_)) => 0,
-        format => format?,
-    };
+/// The event format as the read models show it. They may be late; whoever folds the journal finds out by itself.
+async fn raised(database: &Database) -> Result<u32, ReadError> {
+    match database.snapshot(Shown::Partitions(&[])).await?.format().await {
+        Err(ReadError::NotFilled(_)) => Ok(0),
+        format => format,
+    }
+}
+
+/// Refuses a journal in which events may stand that this program does not read.
+fn readable(format: u32) -> anyhow::Result<()> {
     ensure!(
         format <= FORMAT,
         "the journal is written in event format {format}, and this program reads formats up to {FORMAT}: it is too old"
